@@ -1,0 +1,336 @@
+/** Ops as free functions: the vocabulary in which models are written. Each appends ONNX nodes; none computes. */
+
+import type { DType } from "../formats/dtype.ts";
+import {
+  type Attrs,
+  addNode,
+  type Domain,
+  filled,
+  ints,
+  scalar,
+  sharedConstant,
+  type Value,
+} from "./graph.ts";
+import { type Dim, formatShape, type Shape, ShapeError } from "./shape.ts";
+
+/** A value, or a number that becomes a scalar constant of the partner's dtype. */
+export type Operand = Value | number;
+
+const MS: Domain = "com.microsoft";
+const one = (
+  op: string,
+  inputs: (Value | undefined)[],
+  attrs: Attrs = {},
+  domain: Domain = "",
+): Value => addNode(inputs[0]!.graph, op, inputs, attrs, { domain })[0]!;
+
+const lift = (x: Operand, like: Value): Value =>
+  typeof x === "number" ? scalar(like.graph, x, like.dtype) : x;
+const binary =
+  (op: string) =>
+  (a: Operand, b: Operand): Value => {
+    const like = typeof a === "number" ? b : a;
+    if (typeof like === "number")
+      throw new ShapeError(`${op}(${a}, ${b}): at least one side must be a graph value`);
+    return one(op, [lift(a, like), lift(b, like)]);
+  };
+const unary =
+  (op: string) =>
+  (x: Value): Value =>
+    one(op, [x]);
+
+// ---- elementwise, with NumPy broadcasting
+
+export const add = binary("Add");
+export const sub = binary("Sub");
+export const mul = binary("Mul");
+export const div = binary("Div");
+export const pow = binary("Pow");
+export const maximum = binary("Max");
+export const minimum = binary("Min");
+export const equal = binary("Equal");
+export const less = binary("Less");
+export const lessEqual = binary("LessOrEqual");
+export const greater = binary("Greater");
+export const greaterEqual = binary("GreaterOrEqual");
+export const and = binary("And");
+export const or = binary("Or");
+export const not = unary("Not");
+export const neg = unary("Neg");
+export const abs = unary("Abs");
+export const sign = unary("Sign");
+export const exp = unary("Exp");
+export const log = unary("Log");
+export const sqrt = unary("Sqrt");
+export const reciprocal = unary("Reciprocal");
+export const tanh = unary("Tanh");
+export const sigmoid = unary("Sigmoid");
+export const relu = unary("Relu");
+export const erf = unary("Erf");
+export const floor = unary("Floor");
+export const identity = unary("Identity");
+export const square = (x: Value): Value => mul(x, x);
+
+/** x · sigmoid(x). */
+export const silu = (x: Value): Value => one("QuickGelu", [x], { alpha: 1 }, MS);
+
+/** GELU in its tanh approximation, as the reference uses it. */
+export const gelu = (x: Value): Value => one("FastGelu", [x], {}, MS);
+
+/** Condition ? a : b, elementwise. */
+export const where = (condition: Value, a: Operand, b: Operand): Value => {
+  const like = typeof a === "number" ? b : a;
+  if (typeof like === "number") throw new ShapeError("where: one branch must be a graph value");
+  return one("Where", [condition, lift(a, like), lift(b, like)]);
+};
+
+/** Limits x to [low, high]; the gradient is passed inside and zero outside. */
+export const clip = (x: Value, low: number, high: number): Value =>
+  one("Clip", [x, scalar(x.graph, low, x.dtype), scalar(x.graph, high, x.dtype)]);
+
+const ONNX_TYPE: Readonly<Partial<Record<DType, number>>> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+};
+export const cast = (x: Value, to: DType): Value =>
+  x.dtype === to ? x : one("Cast", [x], { to: ONNX_TYPE[to]! });
+
+/** The value, with no gradient through it. */
+export const stopGradient = (x: Value): Value => one("StopGradient", [x]);
+
+// ---- products
+
+export interface MatmulOptions {
+  transA?: boolean;
+  transB?: boolean;
+  /** Factor on the product. */
+  alpha?: number;
+}
+
+/** Batched matrix product; `transA`/`transB` swap the last two axes for free. */
+export function matmul(
+  a: Value,
+  b: Value,
+  { transA = false, transB = false, alpha = 1 }: MatmulOptions = {},
+): Value {
+  if (!transA && !transB && alpha === 1) return one("MatMul", [a, b]);
+  const attrs = { transA: Number(transA), transB: Number(transB), alpha };
+  return one("FusedMatMul", [a, b], attrs, MS);
+}
+
+/** alpha·A·B + bias for matrices; the fastest product there is on CPU. */
+export const gemm = (
+  a: Value,
+  b: Value,
+  { bias, transA = false, transB = false, alpha = 1 }: MatmulOptions & { bias?: Value } = {},
+): Value =>
+  one("Gemm", bias ? [a, b, bias] : [a, b], {
+    transA: Number(transA),
+    transB: Number(transB),
+    alpha,
+  });
+
+/** x·Wᵀ + b with W as PyTorch stores it (out, in). x (..., in) -> (..., out). */
+export function linear(x: Value, weight: Value, bias?: Value): Value {
+  const [out, last] = [weight.shape[0]!, x.shape.at(-1)!];
+  if (x.shape.length === 2) return gemm(x, weight, { bias, transB: true });
+  if (x.shape.some((d) => typeof d === "string")) {
+    // Named dimensions cannot be flattened and restored; the runtime folds this transpose away.
+    const y = matmul(x, transpose(weight, [1, 0]));
+    return bias ? add(y, bias) : y;
+  }
+  const rows = reshape(x, ["*", last]); // rows in
+  return reshape(gemm(rows, weight, { bias, transB: true }), [...x.shape.slice(0, -1), out]);
+}
+
+export interface ConvOptions {
+  stride?: number;
+  /** One number for all sides, or [top, left, bottom, right]. */
+  pad?: number | readonly [number, number, number, number];
+}
+
+/** 2-D convolution; x B C H W, weight O C kh kw, bias O. */
+export function conv2d(
+  x: Value,
+  weight: Value,
+  { bias, stride = 1, pad = 0 }: ConvOptions & { bias?: Value } = {},
+): Value {
+  const pads = typeof pad === "number" ? [pad, pad, pad, pad] : pad;
+  return one("Conv", bias ? [x, weight, bias] : [x, weight], {
+    kernel_shape: weight.shape.slice(2) as number[],
+    strides: [stride, stride],
+    pads,
+  });
+}
+
+// ---- shapes
+
+/**
+ * Same elements, another shape. "*" takes what is left over; named dimensions are the input's own, and all
+ * but one of them must keep their places.
+ */
+export function reshape(x: Value, shape: Shape): Value {
+  const target = shape.map((d, i) => (typeof d === "number" ? d : d === x.shape[i] ? 0 : -1));
+  if (target.filter((d) => d === -1).length > 1)
+    throw new ShapeError(
+      `reshape ${formatShape(x.shape)} to ${formatShape(shape)}: keep named dimensions in their places`,
+      { from: x.shape, to: shape },
+    );
+  const allowzero = shape.includes(0) ? 1 : 0;
+  return one("Reshape", [x, ints(x.graph, target)], { allowzero });
+}
+
+export const transpose = (x: Value, perm: readonly number[]): Value =>
+  perm.every((p, i) => p === i) ? x : one("Transpose", [x], { perm });
+
+/** Swaps the last two axes. */
+export const swapLast = (x: Value): Value => {
+  const r = x.shape.length;
+  return transpose(x, [...Array(r - 2).keys(), r - 1, r - 2]);
+};
+
+export interface SliceOptions {
+  axis: number;
+  start?: number;
+  end?: number;
+  step?: number;
+}
+export function slice(
+  x: Value,
+  { axis, start = 0, end = Number.MAX_SAFE_INTEGER, step = 1 }: SliceOptions,
+): Value {
+  const g = x.graph;
+  return one("Slice", [x, ints(g, [start]), ints(g, [end]), ints(g, [axis]), ints(g, [step])]);
+}
+
+export const concat = (values: readonly Value[], axis: number): Value =>
+  values.length === 1 ? values[0]! : one("Concat", [...values], { axis });
+
+/** Cuts an axis into parts of the given sizes. */
+export const split = (x: Value, sizes: readonly number[], axis: number): Value[] =>
+  addNode(x.graph, "Split", [x, ints(x.graph, sizes)], { axis }, { outputs: sizes.length });
+
+/** Repeats axes of size 1 (and adds leading ones) up to `shape`. */
+export const expand = (x: Value, shape: readonly number[]): Value =>
+  one("Expand", [x, ints(x.graph, shape)]);
+
+/** Adds zeros around the last axes; `pads` lists [before, after] for every axis of x. */
+export const pad = (x: Value, pads: readonly (readonly [number, number])[]): Value =>
+  one("Pad", [x, ints(x.graph, [...pads.map((p) => p[0]), ...pads.map((p) => p[1])])]);
+
+/** Nearest-neighbour doubling of height and width. B C H W -> B C 2H 2W. */
+export function upsample2x(x: Value): Value {
+  const [B, C, H, W] = x.shape as [Dim, number, number, number];
+  const lanes = reshape(x, [B, C * H, 1, W, 1]); // B CH 1 W 1
+  const twice = one("Expand", [lanes, ints(x.graph, [1, 1, 2, 1, 2])]); // B CH 2 W 2
+  return reshape(twice, [B, C, 2 * H, 2 * W]);
+}
+
+// ---- reductions
+
+export interface ReduceOptions {
+  axes?: readonly number[];
+  keepDims?: boolean;
+}
+const reduction =
+  (op: string) =>
+  (x: Value, { axes, keepDims = false }: ReduceOptions = {}): Value =>
+    one(op, axes ? [x, ints(x.graph, axes)] : [x], { keepdims: Number(keepDims) });
+
+export const sum = reduction("ReduceSum");
+export const mean = reduction("ReduceMean");
+export const max = reduction("ReduceMax");
+export const min = reduction("ReduceMin");
+export const sumSquares = reduction("ReduceSumSquare");
+export const logSumExp = reduction("ReduceLogSumExp");
+
+export const argMax = (x: Value, axis: number): Value => one("ArgMax", [x], { axis, keepdims: 0 });
+export const argMin = (x: Value, axis: number): Value => one("ArgMin", [x], { axis, keepdims: 0 });
+
+/** The k largest along an axis, largest first: [values, int64 indices]. */
+export const topK = (x: Value, k: number, axis = -1): [Value, Value] =>
+  addNode(x.graph, "TopK", [x, ints(x.graph, [k])], { axis }, { outputs: 2 }) as [Value, Value];
+
+// ---- normalisation, look-up, losses
+
+export const softmax = (x: Value, axis = -1): Value => one("Softmax", [x], { axis });
+export const logSoftmax = (x: Value, axis = -1): Value => one("LogSoftmax", [x], { axis });
+
+export interface NormOptions {
+  weight?: Value;
+  bias?: Value;
+  eps?: number;
+}
+
+/** Normalises the last axis to mean 0, variance 1; then weight and bias where given. */
+export function layerNorm(x: Value, { weight, bias, eps = 1e-6 }: NormOptions = {}): Value {
+  const C = x.shape.at(-1) as number;
+  const ones = weight ?? filled(x.graph, [C], 1);
+  // All three outputs: the statistics are what the backward pass needs.
+  const inputs = bias ? [x, ones, bias] : [x, ones];
+  return addNode(
+    x.graph,
+    "LayerNormalization",
+    inputs,
+    { axis: -1, epsilon: eps },
+    { outputs: 3 },
+  )[0]!;
+}
+
+/** Normalises groups of channels of an image, then scales and shifts each channel. x B C H W. */
+export function groupNorm(
+  x: Value,
+  { weight, bias, groups = 32, eps = 1e-6 }: NormOptions & { groups?: number } = {},
+): Value {
+  const [B, C, H, W] = x.shape as [Dim, number, number, number];
+  if (C % groups)
+    throw new ShapeError(`groupNorm: ${groups} groups do not divide ${C} channels; use a multiple`);
+  const rows = reshape(x, [B, groups, (C / groups) * H * W]); // B G CHW/G
+  let y = reshape(layerNorm(rows, { eps }), [B, C, H, W]);
+  if (weight) y = mul(y, reshape(weight, [C, 1, 1]));
+  if (bias) y = add(y, reshape(bias, [C, 1, 1]));
+  return y;
+}
+
+/** x / max(‖x‖₂, eps) along the last axis. */
+export const l2Normalize = (x: Value, eps = 1e-12): Value =>
+  div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), eps));
+
+/** Rows of a table. table V C, ids int64 of any shape -> ids.shape C. */
+export const embedding = (table: Value, ids: Value): Value =>
+  one("Gather", [table, ids], { axis: 0 });
+
+/** Elements of x at `indices` along an axis; both of the same rank. */
+export const gatherElements = (x: Value, indices: Value, axis: number): Value =>
+  one("GatherElements", [x, indices], { axis });
+
+/** 1 where the index is, 0 elsewhere. ids (...) -> (..., depth) float32. */
+export const oneHot = (ids: Value, depth: number): Value => {
+  const g = ids.graph;
+  const values = sharedConstant(g, "zero-one", () => ({
+    dtype: "float32",
+    shape: [2],
+    data: Float32Array.of(0, 1),
+  }));
+  return one("OneHot", [ids, ints(g, [depth]), values], { axis: -1 });
+};
+
+/** −log softmax(logits)[target] for each row. logits N V, targets int64 N -> N. */
+export function crossEntropy(logits: Value, targets: Value): Value {
+  const N = logits.shape[0]!;
+  const picked = gatherElements(logSoftmax(logits), reshape(targets, [N, 1]), 1); // N 1
+  return neg(reshape(picked, [N]));
+}
+
+/** Mean of squared differences over all elements: a scalar. */
+export const mse = (a: Value, b: Value): Value => mean(square(sub(a, b)));
+
+/** Mean over windows of kernel×kernel that do not overlap. B C H W. */
+export const avgPool = (x: Value, kernel: number): Value =>
+  one("AveragePool", [x], { kernel_shape: [kernel, kernel], strides: [kernel, kernel] });

@@ -1,0 +1,102 @@
+/** From our graph to an ONNX model: keeps what the outputs need, names results, types attributes. Runs nothing. */
+
+import { type OnnxAttr, type OnnxModel, type OnnxNode, writeOnnx } from "../formats/onnx.ts";
+import type { Attr, Graph, Node, Value } from "./graph.ts";
+import { ShapeError } from "./shape.ts";
+
+/** Attributes that ONNX declares as floats; a whole number does not tell by itself. */
+const FLOAT_ATTRS: ReadonlySet<string> = new Set(["alpha", "beta", "epsilon", "scale", "softcap"]);
+
+/** Ops of ours that ONNX calls by another name. */
+const ONNX_NAME: Readonly<Record<string, string>> = { StopGradient: "Identity" };
+
+const attrOf = (name: string, value: Attr): OnnxAttr =>
+  typeof value === "string"
+    ? { kind: "string", value }
+    : typeof value === "number"
+      ? { kind: FLOAT_ATTRS.has(name) ? "float" : "int", value }
+      : { kind: "ints", value: [...value] };
+
+export interface OnnxOptions {
+  /** Which of the graph's outputs are wanted; all of them by default. */
+  outputs?: readonly string[];
+}
+
+/** The nodes that `roots` depend on, in the order they can run. */
+export function neededNodes(g: Graph, roots: readonly Value[]): Node[] {
+  const wanted = new Set<Value>(roots);
+  const kept: Node[] = [];
+  for (let i = g.nodes.length - 1; i >= 0; i--) {
+    const node = g.nodes[i]!;
+    if (!node.outputs.some((v) => wanted.has(v))) continue;
+    for (const v of node.inputs) if (v) wanted.add(v);
+    kept.push(node);
+  }
+  return kept.reverse();
+}
+
+/** The model as plain data. Throws ShapeError when the graph has no outputs. */
+export function toOnnxModel(g: Graph, { outputs }: OnnxOptions = {}): OnnxModel {
+  const names = outputs ?? [...g.outputs.keys()];
+  if (names.length === 0)
+    throw new ShapeError(`graph ${g.name} has no outputs; name at least one with output()`);
+  const results = names.map((name) => {
+    const value = g.outputs.get(name);
+    if (!value) throw new ShapeError(`graph ${g.name} has no output "${name}"`);
+    return { name, value };
+  });
+  const nodes = neededNodes(
+    g,
+    results.map((r) => r.value),
+  );
+  const used = new Set(nodes.flatMap((n) => n.inputs));
+  const produced = new Set(nodes.flatMap((n) => n.outputs));
+  // A result that a node makes takes the result's name; inputs, constants and second names get a copy.
+  const renamed = new Map<Value, string>();
+  const copies: typeof results = [];
+  for (const result of results)
+    if (produced.has(result.value) && !renamed.has(result.value))
+      renamed.set(result.value, result.name);
+    else copies.push(result);
+  const nameOf = (v: Value | undefined) => (v ? (renamed.get(v) ?? v.name) : "");
+  const body = nodes.map(
+    (n): OnnxNode => ({
+      op: ONNX_NAME[n.op] ?? n.op,
+      domain: n.domain,
+      name: n.outputs[0]!.name,
+      inputs: n.inputs.map(nameOf),
+      outputs: n.outputs.map(nameOf),
+      attrs: Object.fromEntries(Object.entries(n.attrs).map(([k, v]) => [k, attrOf(k, v)])),
+    }),
+  );
+  const copying = copies.map(
+    ({ name, value }): OnnxNode => ({
+      op: "Identity",
+      domain: "",
+      name: `copy ${name}`,
+      inputs: [nameOf(value)],
+      outputs: [name],
+      attrs: {},
+    }),
+  );
+  const copied = new Set(results.map((r) => r.value));
+  const constants = [...g.constants].filter(([v]) => used.has(v) || copied.has(v));
+  const inputs = g.inputs.filter((v) => used.has(v) || copied.has(v));
+  const info = (v: Value, name = v.name) => ({ name, dtype: v.dtype, shape: [...v.shape] });
+  return {
+    irVersion: 10,
+    opsets: { "": 21, "com.microsoft": 1 },
+    producer: "underpaint",
+    graph: {
+      name: g.name,
+      nodes: [...body, ...copying],
+      inputs: inputs.map((v) => info(v)),
+      outputs: results.map((r) => info(r.value, r.name)),
+      initializers: constants.map(([v, tensor]) => ({ name: v.name, tensor })),
+    },
+  };
+}
+
+/** The model as the bytes a runtime reads. */
+export const toOnnx = (g: Graph, options: OnnxOptions = {}): Uint8Array =>
+  writeOnnx(toOnnxModel(g, options));
