@@ -1,0 +1,180 @@
+/**
+ * Multi-scale residual quantizer as graphs: feature map <-> K token maps. Knows nothing of images or of transformers.
+ *
+ * VAR (arXiv 2404.02905) algorithms 1 and 2. Symbols: f the feature map, fHat its reconstruction so far, r the
+ * residual, z what is quantized at a scale, h what that scale adds.
+ */
+
+import type { Bind } from "../nn/bind.ts";
+import { conv, inScope } from "../nn/layers.ts";
+import { sharedConstant, type Value, withScope } from "../tensor/graph.ts";
+import {
+  add,
+  argMax,
+  argMin,
+  concat,
+  embedding,
+  gemm,
+  l2Normalize,
+  matmul,
+  mse,
+  mul,
+  reshape,
+  slice,
+  square,
+  stopGradient,
+  sub,
+  sum,
+  transpose,
+} from "../tensor/ops.ts";
+import { type Dim, staticShape } from "../tensor/shape.ts";
+import { latentSide, scaleStarts, type VqvaeConfig } from "./config.ts";
+import { areaMatrix, bicubicMatrix, phiIndex } from "./quantizer-math.ts";
+import { phiNames } from "./vqvae-layout.ts";
+
+/** Above this many entries a resize is two small products instead of one large one. */
+const ONE_PRODUCT = 1 << 20;
+
+/** Resizes square maps with a matrix [to, from] along both axes. B C from from -> B C to to. */
+function resize(x: Value, kind: "area" | "bicubic", to: number): Value {
+  const [B, C, from] = x.shape as [Dim, number, number];
+  if (from === to) return x;
+  const g = x.graph;
+  const m = (kind === "area" ? areaMatrix : bicubicMatrix)(from, to);
+  const key = `${kind} ${from} ${to}`;
+  if (from * from * to * to <= ONE_PRODUCT) {
+    const both = sharedConstant(g, `${key} both`, () =>
+      kronecker(m.data as Float32Array, to, from),
+    );
+    const flat = reshape(x, [B, C, from * from]);
+    return reshape(matmul(flat, both), [B, C, to, to]);
+  }
+  const rows = sharedConstant(g, key, () => m); // to from
+  const wide = matmul(x, transpose(rows, [1, 0])); // B C from to
+  return matmul(rows, wide); // B C to to
+}
+
+/** (M ⊗ M)ᵀ for M [to, from]: resizing a flattened map is one product with it. [from², to²] */
+function kronecker(m: Float32Array, to: number, from: number) {
+  const data = new Float32Array(from * from * to * to);
+  for (let y = 0; y < from; y++)
+    for (let x = 0; x < from; x++)
+      for (let v = 0; v < to; v++)
+        for (let u = 0; u < to; u++)
+          data[((y * from + x) * to + v) * to + u] = m[v * from + y]! * m[u * from + x]!;
+  return { dtype: "float32" as const, shape: [from * from, to * to], data };
+}
+
+/** The phi convolution of scale `k`: (1 - q)·h + q·conv(h). B C N N. */
+function phi(h: Value, p: Bind, { k, config }: { k: number; config: VqvaeConfig }): Value {
+  const names = phiNames(config);
+  if (names.length === 0) return h;
+  const name = names[phiIndex(config.patchNums.length, names.length)[k]!]!;
+  const { quantResi: share } = config;
+  return add(
+    mul(h, 1 - share),
+    mul(
+      inScope(h, p, name, (q) => conv(h, q, { pad: 1 })),
+      share,
+    ),
+  );
+}
+
+/** Codes of one scale to what they add to fHat. ids B pn² -> B C N N. */
+const contribution = (ids: Value, p: Bind, at: { k: number; config: VqvaeConfig }): Value =>
+  spread(embedding(p("quantize.embedding.weight"), ids), p, at);
+
+/** Code vectors of one scale to what they add to fHat: to a map, enlarged, through phi. rows B pn² C. */
+export function spread(rows: Value, p: Bind, at: { k: number; config: VqvaeConfig }): Value {
+  const { k, config } = at;
+  const pn = config.patchNums[k]!;
+  const h = reshape(transpose(rows, [0, 2, 1]), [rows.shape[0]!, config.latent, pn, pn]);
+  return phi(resize(h, "bicubic", latentSide(config)), p, at);
+}
+
+/** Nearest code of each row: by distance, or by cosine with `usingZnorm`. z N C -> ids N (int64). */
+function nearestCodes(z: Value, p: Bind, { usingZnorm }: VqvaeConfig): Value {
+  const codes = p("quantize.embedding.weight"); // V C
+  if (usingZnorm) return argMax(gemm(l2Normalize(z), l2Normalize(codes), { transB: true }), 1);
+  // ‖z‖² is the same for every code and left out.
+  const lengths = sum(square(codes), { axes: [1] }); // V
+  return argMin(gemm(z, codes, { bias: lengths, transB: true, alpha: -2 }), 1);
+}
+
+export interface Quantized {
+  /** Token ids of each scale, coarse to fine: B pn² (int64). */
+  readonly ids: Value[];
+  /** fHat after each scale: B C N N. */
+  readonly fHats: Value[];
+  /** What was quantized at each scale, as rows: B·pn² C. */
+  readonly z: Value[];
+}
+
+/** Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N. */
+export function quantize(f: Value, p: Bind, config: VqvaeConfig): Quantized {
+  const [B] = staticShape(f.shape, "quantize") as [number];
+  const { patchNums, latent } = config;
+  const out: Quantized = { ids: [], fHats: [], z: [] };
+  let residual = stopGradient(f);
+  let fHat: Value | undefined;
+  for (const [k, pn] of patchNums.entries()) {
+    const h = withScope(f.graph, `scale.${k}`, () => {
+      const small = resize(residual, "area", pn); // B C pn pn
+      const rows = transpose(reshape(small, [B, latent, pn * pn]), [0, 2, 1]); // B pn² C
+      const z = reshape(rows, [B * pn * pn, latent]);
+      const ids = reshape(stopGradient(nearestCodes(z, p, config)), [B, pn * pn]);
+      out.z.push(z);
+      out.ids.push(ids);
+      return contribution(ids, p, { k, config });
+    });
+    fHat = fHat ? add(fHat, h) : h;
+    residual = sub(residual, stopGradient(h));
+    out.fHats.push(fHat);
+  }
+  return out;
+}
+
+/**
+ * The quantizer in training: straight-through output and loss, VAR eq. 5's ‖f − fHat‖ with its commitment part,
+ * per scale on the cumulative fHat: mean over scales of β·MSE(sg fHat, f) + MSE(fHat, sg f).
+ */
+export function quantizeForTraining(
+  f: Value,
+  p: Bind,
+  config: VqvaeConfig,
+): Quantized & { fHat: Value; loss: Value } {
+  const quantized = quantize(f, p, config);
+  const { fHats } = quantized;
+  const losses = fHats.map((fHat) =>
+    add(mul(mse(stopGradient(fHat), f), config.beta), mse(fHat, stopGradient(f))),
+  );
+  const loss = mul(losses.reduce(add), 1 / losses.length);
+  const fHat = add(f, stopGradient(sub(fHats.at(-1)!, f)));
+  return { ...quantized, fHat, loss };
+}
+
+/** fHat after each scale from all tokens of an image in a row. ids B L -> K of B C N N. */
+export function fHatsFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value[] {
+  const starts = scaleStarts(config.patchNums);
+  return config.patchNums.reduce<Value[]>((fHats, _, k) => {
+    const h = withScope(ids.graph, `scale.${k}`, () => {
+      const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B pn²
+      return contribution(own, p, { k, config });
+    });
+    fHats.push(k ? add(fHats[k - 1]!, h) : h);
+    return fHats;
+  }, []);
+}
+
+/** What the transformer reads for the next scale: fHat shrunk to its size, as rows. B C N N -> B pn² C. */
+export function nextInput(fHat: Value, pn: number): Value {
+  const [B, C] = fHat.shape as [Dim, number];
+  return transpose(reshape(resize(fHat, "area", pn), [B, C, pn * pn]), [0, 2, 1]);
+}
+
+/** Teacher-forced transformer input for scales 1 and up, from all tokens. ids B L -> B L-1 C. */
+export function inputFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value {
+  const fHats = fHatsFromIds(ids, p, config);
+  const parts = config.patchNums.slice(1).map((pn, k) => nextInput(fHats[k]!, pn));
+  return concat(parts, 1);
+}

@@ -1,0 +1,119 @@
+/** One training step as one graph, and the tensors that live from step to step. Knows no data and no files. */
+
+import { sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
+import type { Backend, Session, Tensors } from "../tensor/backend.ts";
+import { grad } from "../tensor/grad.ts";
+import { output, type Value } from "../tensor/graph.ts";
+import { clipByGlobalNorm, type Kept, type Optimizer, type Pace } from "./optim.ts";
+
+export interface StepPlan {
+  /** Scalar to minimise. */
+  readonly loss: Value;
+  /** Parameters to train, by name; all must be inputs of the loss's graph. */
+  readonly params: ReadonlyMap<string, Value>;
+  /** Names to which weight decay applies. */
+  readonly decayed: ReadonlySet<string>;
+  readonly optimizer: Optimizer;
+  /** Largest joint norm of the gradients; 0 switches clipping off. */
+  readonly clip?: number;
+  /** Further results of every step: losses, token ids. */
+  readonly report?: Readonly<Record<string, Value>>;
+}
+
+const NEXT = "next.";
+
+/**
+ * Appends backward pass, clipping and update to the loss's graph and compiles the whole as one model.
+ * Starts from `weights`; moments start as zeros, or as what `state` holds.
+ */
+export async function compileStep(
+  plan: StepPlan,
+  backend: Backend,
+  from: { weights: ReadonlyMap<string, Tensor>; state?: ReadonlyMap<string, Tensor> },
+): Promise<Stepper> {
+  const { loss, params, decayed, optimizer, clip = 0, report = {} } = plan;
+  const g = loss.graph;
+  const names = [...params.keys()];
+  const gradients = grad(loss, [...params.values()]);
+  const { clipped, norm } = clipByGlobalNorm(gradients, clip || Number.MAX_VALUE);
+  const update = optimizer.apply(
+    g,
+    names.map((name, i) => ({
+      name,
+      value: params.get(name)!,
+      gradient: (clip ? clipped : gradients)[i]!,
+      decay: decayed.has(name),
+    })),
+  );
+  for (const { name, next } of [...update.params, ...update.state]) output(g, NEXT + name, next);
+  const reported = { loss, gradNorm: norm, ...report };
+  for (const [name, value] of Object.entries(reported)) output(g, name, value);
+  const session = await backend.compile(g);
+  const start = (kept: Kept, given?: Tensor) => given ?? zeros(kept.shape);
+  const tensors = new Map<string, Tensor>();
+  for (const kept of update.params) tensors.set(kept.name, copy(from.weights.get(kept.name)!));
+  for (const kept of update.state)
+    tensors.set(kept.name, copy(start(kept, from.state?.get(kept.name))));
+  return new Stepper(session, optimizer, {
+    tensors,
+    params: names,
+    reported: Object.keys(reported),
+  });
+}
+
+const zeros = (shape: readonly number[]): Tensor => ({
+  dtype: "float32",
+  shape,
+  data: new Float32Array(sizeOf(shape)),
+});
+const copy = (t: Tensor): Tensor => ({
+  ...t,
+  data: t.data.slice() as TypedArray,
+});
+
+/** A compiled step with its parameters and moments; two buffers of each are swapped from step to step. */
+export class Stepper {
+  #now: Map<string, Tensor>;
+  #next: Map<string, Tensor>;
+  readonly #session: Session;
+  readonly #optimizer: Optimizer;
+  readonly #params: readonly string[];
+  readonly #reported: readonly string[];
+
+  constructor(
+    session: Session,
+    optimizer: Optimizer,
+    life: { tensors: Map<string, Tensor>; params: readonly string[]; reported: readonly string[] },
+  ) {
+    this.#session = session;
+    this.#optimizer = optimizer;
+    this.#now = life.tensors;
+    this.#next = new Map([...life.tensors].map(([name, t]) => [name, copy(t)]));
+    this.#params = life.params;
+    this.#reported = life.reported;
+  }
+
+  /** Runs one step on a batch; returns `loss`, `gradNorm` and what the plan reports. */
+  async step(batch: Tensors, pace: Pace): Promise<Record<string, Tensor>> {
+    const feeds = { ...batch, ...this.#optimizer.feeds(pace), ...Object.fromEntries(this.#now) };
+    const into = Object.fromEntries([...this.#next].map(([name, t]) => [NEXT + name, t]));
+    const results = await this.#session.run(feeds, { into });
+    [this.#now, this.#next] = [this.#next, this.#now];
+    return Object.fromEntries(this.#reported.map((name) => [name, results[name]!]));
+  }
+
+  /** The parameters as they are now. Views: copy what must outlive the next step. */
+  weights(): Map<string, Tensor> {
+    return new Map(this.#params.map((name) => [name, this.#now.get(name)!]));
+  }
+
+  /** The optimizer's moments as they are now. */
+  state(): Map<string, Tensor> {
+    const params = new Set(this.#params);
+    return new Map([...this.#now].filter(([name]) => !params.has(name)));
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
