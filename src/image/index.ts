@@ -1,0 +1,59 @@
+/** The public names of image: the models' dials, layouts and costs, quantizer matrices, the sampler. */
+
+export {
+  checkImageSize,
+  checkPair,
+  checkVarConfig,
+  checkVqvaeConfig,
+  dropPathRates,
+  imageSide,
+  labVqvaeConfig,
+  latentSide,
+  PATCH_NUMS,
+  patchNumsFor,
+  patchSize,
+  scaleStarts,
+  tokenCount,
+  type VarConfig,
+  type VqvaeConfig,
+  varConfig,
+  vqvaeConfig,
+} from "./config.ts";
+export { samplingFlops, trainingFlops, type VarFlops } from "./cost.ts";
+export {
+  type InferOptions,
+  inferVarConfig,
+  inferVqvaeConfig,
+  modelKind,
+  type Shapes,
+} from "./infer-config.ts";
+export {
+  areaMatrix,
+  bicubicMatrix,
+  bilinearMatrix,
+  maskAtScale,
+  phiIndex,
+  resizeMaps,
+} from "./quantizer-math.ts";
+export {
+  checkFilter,
+  drawTokens,
+  type FilterOptions,
+  filteredProbabilities,
+  filterLogits,
+  guide,
+  RowFilter,
+  type SmoothOptions,
+  scaleRatio,
+  smoothTemperature,
+  smoothVectors,
+} from "./sampling.ts";
+export { blockCausalMask, decays, scaleOfToken, varSpecs } from "./var-layout.ts";
+export {
+  checkVqvaeWeights,
+  phiNames,
+  type VaeLevel,
+  vaeLevels,
+  vqvaeFlops,
+  vqvaeSpecs,
+} from "./vqvae-layout.ts";
