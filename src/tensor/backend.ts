@@ -2,7 +2,9 @@
 
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import { bindDims, sizeOfDim } from "./dims.ts";
 import type { Graph, Value } from "./graph.ts";
+import { formatShape, ShapeError } from "./shape.ts";
 
 export type BackendName = "ort-node" | "ort-web" | "reference";
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -14,6 +16,11 @@ export interface CompileOptions {
   threads?: number;
   /** Records the time of every op; read it with `profile()`. */
   profile?: boolean;
+  /**
+   * Looks at what every node gives and throws NonFiniteError naming the first that makes a NaN, or an infinity
+   * from finite inputs. Slow and hungry: every intermediate comes to the host.
+   */
+  nanCheck?: boolean;
 }
 
 export interface RunOptions {
@@ -67,37 +74,111 @@ export async function openBackend(name?: BackendName): Promise<Backend> {
       );
     return make();
   }
-  const inNode = typeof process !== "undefined" && Boolean(process.versions?.node);
-  if (!inNode) return BACKENDS["ort-web"]();
+  if (!inNode()) return BACKENDS["ort-web"]();
   try {
     return await BACKENDS["ort-node"]();
   } catch {
+    // The package or its binary for this platform is not installed; whatever it is, wasm needs neither.
     return BACKENDS["ort-web"]();
   }
 }
 
-/** Binds the names of dimensions and checks feeds against the graph's inputs before anything runs. */
+/** True in Node and what mimics it; false in browsers and their workers. */
+export const inNode = (): boolean =>
+  typeof process !== "undefined" && Boolean(process.versions?.node);
+
+/** A graph that was built well failed while compiling or running. Says where; carries op and scope. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+  constructor(
+    message: string,
+    readonly data: Record<string, unknown> = {},
+  ) {
+    super(message);
+  }
+}
+
+/** A tensor's type as it stands in messages: "float32[2, 3]". */
+export const formatType = ({ dtype, shape }: Pick<Value, "dtype" | "shape">): string =>
+  `${dtype}${formatShape(shape)}`;
+
+/**
+ * Binds the names of dimensions and checks feeds against the graph's inputs before anything runs.
+ * Tensors that no input asks for are ignored. Throws ShapeError.
+ */
 export function checkFeeds(inputs: readonly Value[], feeds: Tensors): Map<string, number> {
   const bound = new Map<string, number>();
   for (const v of inputs) {
     const fed = feeds[v.name];
-    const want = `${v.dtype}[${v.shape.join(", ")}]`;
-    if (!fed) throw new InputError(`run: input "${v.name}" (${want}) is missing; feed it`);
-    const got = `${fed.dtype}[${fed.shape.join(", ")}]`;
-    const fits =
-      fed.dtype === v.dtype &&
-      fed.shape.length === v.shape.length &&
-      v.shape.every((d, i) => {
-        const n = fed.shape[i]!;
-        if (typeof d === "number") return d === n;
-        const known = bound.get(d);
-        if (known === undefined) bound.set(d, n);
-        return known === undefined || known === n;
-      });
-    if (!fits)
-      throw new InputError(`run: input "${v.name}" is ${got}, wanted ${want}; reshape or cast it`, {
-        bound: Object.fromEntries(bound),
-      });
+    if (!fed)
+      throw new ShapeError(
+        `run: input "${v.name}" (${formatType(v)}) is missing among ${nameList(Object.keys(feeds))}; feed it`,
+      );
+    if (fed.dtype === v.dtype) bindDims(v.shape, fed.shape, bound);
   }
+  // Compound names ("P+L") are checked once the plain ones are bound, whatever the order of the inputs.
+  for (const v of inputs) checkFit(`input "${v.name}"`, v, { tensor: feeds[v.name]!, bound });
   return bound;
+}
+
+/** Checks a tensor that a result is to be written into. Throws ShapeError. */
+export const checkInto = (name: string, v: Value, tensor: Tensor): void =>
+  checkFit(`into "${name}"`, v, { tensor, bound: new Map() });
+
+function checkFit(
+  what: string,
+  v: Value,
+  { tensor, bound }: { tensor: Tensor; bound: Map<string, number> },
+): void {
+  bindDims(v.shape, tensor.shape, bound);
+  const fits =
+    tensor.dtype === v.dtype &&
+    tensor.shape.length === v.shape.length &&
+    v.shape.every((d, i) => sizeOfDim(d, bound) === tensor.shape[i]);
+  const sizes = Object.fromEntries(bound);
+  const known = bound.size ? ` where ${JSON.stringify(sizes)}` : "";
+  if (!fits)
+    throw new ShapeError(
+      `run: ${what} is ${formatType(tensor)}, wanted ${formatType(v)}${known}; reshape or cast it`,
+      { got: tensor.shape, wanted: v.shape, bound: sizes },
+    );
+  const size = tensor.shape.reduce((n, d) => n * d, 1);
+  if (tensor.data.length !== size)
+    throw new ShapeError(
+      `run: ${what} holds ${tensor.data.length} elements, ${formatType(tensor)} has ${size}; pass data of the shape's size`,
+    );
+}
+
+/** The named outputs of a graph, in the order asked for. Throws ShapeError for a name it does not have. */
+export function pickOutputs(
+  graph: Pick<Graph, "name" | "outputs">,
+  names: readonly string[] = [...graph.outputs.keys()],
+): Map<string, Value> {
+  if (names.length === 0)
+    throw new ShapeError(`graph ${graph.name} has no outputs; name at least one with output()`);
+  return new Map(
+    names.map((name) => {
+      const value = graph.outputs.get(name);
+      if (value) return [name, value];
+      throw new ShapeError(
+        `graph ${graph.name} has no output "${name}"; it has ${nameList([...graph.outputs.keys()])}`,
+      );
+    }),
+  );
+}
+
+const nameList = (names: readonly string[]): string =>
+  names.length === 0
+    ? "none"
+    : names.slice(0, 8).join(", ") + (names.length > 8 ? `, and ${names.length - 8} more` : "");
+
+/** Adds up rows of the same op and scope, slowest first. */
+export function tallyProfile(rows: readonly ProfileRow[]): ProfileRow[] {
+  const total = new Map<string, ProfileRow>();
+  for (const row of rows) {
+    const key = `${row.scope}/${row.op}`;
+    const { calls = 0, ms = 0 } = total.get(key) ?? {};
+    total.set(key, { ...row, calls: calls + row.calls, ms: ms + row.ms });
+  }
+  return [...total.values()].sort((a, b) => b.ms - a.ms);
 }

@@ -1,16 +1,9 @@
 /** Shape and dtype rules, one line or function per ONNX op. Checks; never computes. */
 
 import type { DType } from "../formats/dtype.ts";
+import { addDims } from "./dims.ts";
 import type { Attrs, Value } from "./graph.ts";
-import {
-  addDims,
-  axisOf,
-  broadcastShapes,
-  type Dim,
-  formatShape,
-  type Shape,
-  ShapeError,
-} from "./shape.ts";
+import { axisOf, broadcastShapes, type Dim, formatShape, type Shape, ShapeError } from "./shape.ts";
 
 export interface InferContext {
   readonly op: string;

@@ -58,10 +58,6 @@ export function broadcastShapes(a: Shape, b: Shape, what: string): Dim[] {
   });
 }
 
-/** Sum of two dimensions; names are kept as "P+L". */
-export const addDims = (a: Dim, b: Dim): Dim =>
-  typeof a === "number" && typeof b === "number" ? a + b : a === 0 ? b : b === 0 ? a : `${a}+${b}`;
-
 /** Row-major strides of a static shape, in elements. */
 export function stridesOf(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length);

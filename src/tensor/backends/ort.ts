@@ -25,6 +25,8 @@ export interface OrtModule {
 export interface OrtOptions {
   /** Session options of this runtime on top of ours. */
   session?: InferenceSession.SessionOptions;
+  /** The runtime does not write into tensors given for results; copy there instead. */
+  copyInto?: boolean;
 }
 
 export const ortBackend = (
