@@ -35,14 +35,12 @@ export {
   phiIndex,
   resizeMaps,
 } from "./quantizer-math.ts";
+export { checkFilter, type FilterOptions, RowFilter } from "./row-filter.ts";
 export {
-  checkFilter,
   drawTokens,
-  type FilterOptions,
   filteredProbabilities,
   filterLogits,
   guide,
-  RowFilter,
   type SmoothOptions,
   scaleRatio,
   smoothTemperature,

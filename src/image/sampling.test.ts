@@ -8,13 +8,12 @@ import { sharedTest } from "../../test/shared.ts";
 import { sizeOf } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { rng } from "../tensor/rng.ts";
+import { type FilterOptions, RowFilter } from "./row-filter.ts";
 import {
   drawTokens,
-  type FilterOptions,
   filteredProbabilities,
   filterLogits,
   guide,
-  RowFilter,
   scaleRatio,
   smoothTemperature,
   smoothVectors,
