@@ -1,0 +1,145 @@
+/** A run's folder: what it was asked to do, its metrics, its last checkpoint, its sheets. Trains nothing. */
+
+import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
+import { writeFileAtomic } from "../formats/node.ts";
+import { encodePng } from "../formats/png.ts";
+import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import type { Picture } from "../image/sheet.ts";
+
+export type Metrics = Readonly<Record<string, number>>;
+
+/** The whole state of a run after some update. */
+export interface Checkpoint {
+  readonly step: number;
+  /** The task's own plain JSON. */
+  readonly position: unknown;
+  readonly tensors: TensorMap;
+}
+
+const CONFIG = "run.json";
+const METRICS = "metrics.jsonl";
+const CHECKPOINT = "checkpoint.safetensors";
+const utf8 = new TextEncoder();
+
+/** One training run on disk. */
+export interface Run {
+  readonly folder: string;
+  /** Appends one line to metrics.jsonl. */
+  log(line: Record<string, unknown>): Promise<void>;
+  /** Replaces the checkpoint; the old one stays whole until the new one is. Returns the file. */
+  save(checkpoint: Checkpoint): Promise<string>;
+  /** Writes a picture under the folder; returns the file. */
+  draw(name: string, picture: Picture): Promise<string>;
+  /** Writes tensors under the folder; returns the file. */
+  write(name: string, tensors: TensorMap, metadata: Record<string, string>): Promise<string>;
+}
+
+export interface OpenedRun<Config> {
+  readonly run: Run;
+  /** What the run was started with; on resuming, what its folder says. */
+  readonly config: Config;
+  /** Where to go on; undefined for a fresh run. */
+  readonly checkpoint?: Checkpoint;
+}
+
+/**
+ * Starts a run in a new folder, or resumes the one that is there.
+ * `config` is plain JSON that fixes the whole run; a folder started with another one is refused with the first
+ * difference, apart from the keys of `mayChange`.
+ */
+export async function openRun<Config extends object>(
+  folder: string,
+  config: Config,
+  { mayChange = [] }: { mayChange?: readonly (keyof Config & string)[] } = {},
+): Promise<OpenedRun<Config>> {
+  await mkdir(join(folder, "sheets"), { recursive: true });
+  const before = await readIfThere(join(folder, CONFIG));
+  const wanted = `${JSON.stringify(config, null, 2)}\n`;
+  if (before) refuseOther(folder, JSON.parse(before.toString()), JSON.parse(wanted), mayChange);
+  await writeFileAtomic(join(folder, CONFIG), utf8.encode(wanted));
+  const bytes = await readIfThere(join(folder, CHECKPOINT));
+  const checkpoint = bytes && readCheckpoint(bytes, join(folder, CHECKPOINT));
+  await forgetMetricsAfter(join(folder, METRICS), checkpoint?.step ?? 0);
+  return { run: runIn(folder), config, checkpoint };
+}
+
+const runIn = (folder: string): Run => ({
+  folder,
+  log: (line) => appendFile(join(folder, METRICS), `${JSON.stringify(line)}\n`),
+  async save({ step, position, tensors }) {
+    const file = join(folder, CHECKPOINT);
+    const metadata = { "underpaint.checkpoint": JSON.stringify({ format: 1, step, position }) };
+    await writeFileAtomic(file, writeSafetensors(tensors, { metadata }));
+    return file;
+  },
+  async draw(name, picture) {
+    const file = join(folder, name);
+    await writeFileAtomic(file, await encodePng(picture));
+    return file;
+  },
+  async write(name, tensors, metadata) {
+    const file = join(folder, name);
+    await writeFileAtomic(file, writeSafetensors(tensors, { metadata }));
+    return file;
+  },
+});
+
+async function readIfThere(file: string): Promise<Buffer | undefined> {
+  return (await stat(file).catch(() => undefined)) ? readFile(file) : undefined;
+}
+
+function readCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
+  const { tensors, metadata } = readSafetensors(bytes);
+  const text = metadata?.["underpaint.checkpoint"];
+  if (!text)
+    throw new InputError(`${file}: not a checkpoint of a run; move it away to start afresh`, {
+      file,
+    });
+  const { step, position } = JSON.parse(text) as { step: number; position: unknown };
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new InputError(`${file}: says step ${step}, want a whole number`, { file, step });
+  return { step, position, tensors };
+}
+
+function refuseOther(
+  folder: string,
+  before: Record<string, unknown>,
+  now: Record<string, unknown>,
+  mayChange: readonly string[],
+): void {
+  for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    const [was, is] = [JSON.stringify(before[key]), JSON.stringify(now[key])];
+    if (was !== is && !mayChange.includes(key))
+      throw new InputError(
+        `${folder}: the run there was started with ${key} ${was}, now it is ${is}; use the same, or another folder`,
+        { folder, key, was, is },
+      );
+  }
+}
+
+/** Drops lines of updates that will be done again, and a last line cut off by a crash. */
+async function forgetMetricsAfter(file: string, step: number): Promise<void> {
+  const text = (await readIfThere(file))?.toString();
+  if (!text) return;
+  const kept = text.split("\n").filter((line) => {
+    try {
+      return line !== "" && (JSON.parse(line) as { step: number }).step <= step;
+    } catch {
+      return false;
+    }
+  });
+  await writeFileAtomic(file, utf8.encode(kept.map((line) => `${line}\n`).join("")));
+}
+
+/** Tensors whose names begin with `prefix`, without it; copies, so the file's bytes can go. */
+export function unprefixed(tensors: TensorMap, prefix: string): Map<string, Tensor> {
+  const own = [...tensors].filter(([name]) => name.startsWith(prefix));
+  return new Map(own.map(([name, t]) => [name.slice(prefix.length), t]));
+}
+
+/** The same tensors under longer names. */
+export const prefixed = (tensors: TensorMap, prefix: string): [string, Tensor][] =>
+  [...tensors].map(([name, t]) => [prefix + name, t]);
