@@ -3,7 +3,7 @@
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { bindDims, sizeOfDim } from "./dims.ts";
-import type { Graph, Value } from "./graph.ts";
+import { type Graph, nameList, type Value } from "./graph.ts";
 import { formatShape, ShapeError } from "./shape.ts";
 
 export type BackendName = "ort-node" | "ort-web" | "reference";
@@ -148,29 +148,6 @@ function checkFit(
       `run: ${what} holds ${tensor.data.length} elements, ${formatType(tensor)} has ${size}; pass data of the shape's size`,
     );
 }
-
-/** The named outputs of a graph, in the order asked for. Throws ShapeError for a name it does not have. */
-export function pickOutputs(
-  graph: Pick<Graph, "name" | "outputs">,
-  names: readonly string[] = [...graph.outputs.keys()],
-): Map<string, Value> {
-  if (names.length === 0)
-    throw new ShapeError(`graph ${graph.name} has no outputs; name at least one with output()`);
-  return new Map(
-    names.map((name) => {
-      const value = graph.outputs.get(name);
-      if (value) return [name, value];
-      throw new ShapeError(
-        `graph ${graph.name} has no output "${name}"; it has ${nameList([...graph.outputs.keys()])}`,
-      );
-    }),
-  );
-}
-
-const nameList = (names: readonly string[]): string =>
-  names.length === 0
-    ? "none"
-    : names.slice(0, 8).join(", ") + (names.length > 8 ? `, and ${names.length - 8} more` : "");
 
 /** Adds up rows of the same op and scope, slowest first. */
 export function tallyProfile(rows: readonly ProfileRow[]): ProfileRow[] {

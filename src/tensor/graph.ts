@@ -102,6 +102,8 @@ export function sharedConstant(g: Graph, key: string, make: () => Tensor): Value
 
 /** A scalar constant of the given dtype. */
 export function scalar(g: Graph, x: number, dtype: DType = "float32"): Value {
+  if (!dtype.startsWith("float") && !Number.isInteger(x))
+    throw new ShapeError(`scalar: ${x} is no ${dtype}; cast the other operand to float32 first`);
   return sharedConstant(g, `scalar ${dtype} ${Object.is(x, -0) ? "-0" : x}`, () => {
     const data = dtype === "int64" ? BigInt64Array.of(BigInt(x)) : HOST[dtype].from([x] as never);
     return { dtype, shape: [], data: data as TypedArray };
@@ -126,9 +128,11 @@ export function filled(g: Graph, shape: readonly number[], x: number): Value {
   }));
 }
 
+export const isConstant = (v: Value): boolean => v.graph.constants.has(v);
+
 /** The numbers of an int64 constant, or undefined when the value is not constant. */
 export function constantInts(value: Value | undefined): number[] | undefined {
-  const tensor = value && value.graph.constants.get(value);
+  const tensor = value?.graph.constants.get(value);
   return tensor && Array.from(tensor.data as ArrayLike<number | bigint>, Number);
 }
 
@@ -179,9 +183,39 @@ export function addNode(
   return values;
 }
 
-/** Names a value as a result of every run. */
+/**
+ * Names a value as a result of every run. The name must be free: in ONNX, inputs, constants and results share one
+ * space of names. Throws ShapeError.
+ */
 export function output(g: Graph, name: string, value: Value): void {
-  if (g.outputs.has(name))
-    throw new ShapeError(`graph ${g.name}: two outputs are called "${name}"; rename one`);
+  if (value.graph !== g)
+    throw new ShapeError(`output "${name}": "${value.name}" belongs to graph ${value.graph.name}`);
+  if (g.outputs.has(name) || g.names.has(name))
+    throw new ShapeError(`graph ${g.name}: the name "${name}" is already taken; choose another`);
+  g.names.add(name);
   g.outputs.set(name, value);
 }
+
+/** The named outputs, in the order asked for. Throws ShapeError for a name the graph does not have. */
+export function pickOutputs(
+  g: Graph,
+  names: readonly string[] = [...g.outputs.keys()],
+): Map<string, Value> {
+  if (names.length === 0)
+    throw new ShapeError(`graph ${g.name} has no outputs; name at least one with output()`);
+  return new Map(
+    names.map((name) => {
+      const value = g.outputs.get(name);
+      if (value) return [name, value];
+      throw new ShapeError(
+        `graph ${g.name} has no output "${name}"; it has ${nameList([...g.outputs.keys()])}`,
+      );
+    }),
+  );
+}
+
+/** Names for a message: the first few, and how many more. */
+export const nameList = (names: readonly string[]): string =>
+  names.length === 0
+    ? "none"
+    : names.slice(0, 8).join(", ") + (names.length > 8 ? `, and ${names.length - 8} more` : "");

@@ -1,8 +1,7 @@
 /** From our graph to an ONNX model: keeps what the outputs need, names results, types attributes. Runs nothing. */
 
 import { type OnnxAttr, type OnnxModel, type OnnxNode, writeOnnx } from "../formats/onnx.ts";
-import type { Attr, Graph, Node, Value } from "./graph.ts";
-import { ShapeError } from "./shape.ts";
+import { type Attr, type Graph, type Node, pickOutputs, type Value } from "./graph.ts";
 
 /** Attributes that ONNX declares as floats; a whole number does not tell by itself. */
 const FLOAT_ATTRS: ReadonlySet<string> = new Set(["alpha", "beta", "epsilon", "scale", "softcap"]);
@@ -20,6 +19,8 @@ const attrOf = (name: string, value: Attr): OnnxAttr =>
 export interface OnnxOptions {
   /** Which of the graph's outputs are wanted; all of them by default. */
   outputs?: readonly string[];
+  /** Values inside the graph that are given besides, under their own names. */
+  also?: readonly Value[];
 }
 
 /** The nodes that `roots` depend on, in the order they can run. */
@@ -36,15 +37,8 @@ export function neededNodes(g: Graph, roots: readonly Value[]): Node[] {
 }
 
 /** The model as plain data. Throws ShapeError when the graph has no outputs. */
-export function toOnnxModel(g: Graph, { outputs }: OnnxOptions = {}): OnnxModel {
-  const names = outputs ?? [...g.outputs.keys()];
-  if (names.length === 0)
-    throw new ShapeError(`graph ${g.name} has no outputs; name at least one with output()`);
-  const results = names.map((name) => {
-    const value = g.outputs.get(name);
-    if (!value) throw new ShapeError(`graph ${g.name} has no output "${name}"`);
-    return { name, value };
-  });
+export function toOnnxModel(g: Graph, { outputs, also = [] }: OnnxOptions = {}): OnnxModel {
+  const results = [...pickOutputs(g, outputs)].map(([name, value]) => ({ name, value }));
   const nodes = neededNodes(
     g,
     results.map((r) => r.value),
@@ -58,7 +52,10 @@ export function toOnnxModel(g: Graph, { outputs }: OnnxOptions = {}): OnnxModel 
     if (produced.has(result.value) && !renamed.has(result.value))
       renamed.set(result.value, result.name);
     else copies.push(result);
+  const inside = also.filter((v) => produced.has(v));
   const nameOf = (v: Value | undefined) => (v ? (renamed.get(v) ?? v.name) : "");
+  // A value that is both a result and looked at goes out twice: the second time as a copy.
+  for (const v of inside) if (renamed.has(v)) copies.push({ name: v.name, value: v });
   const body = nodes.map(
     (n): OnnxNode => ({
       op: ONNX_NAME[n.op] ?? n.op,
@@ -91,7 +88,7 @@ export function toOnnxModel(g: Graph, { outputs }: OnnxOptions = {}): OnnxModel 
       name: g.name,
       nodes: [...body, ...copying],
       inputs: inputs.map((v) => info(v)),
-      outputs: results.map((r) => info(r.value, r.name)),
+      outputs: [...results.map((r) => info(r.value, r.name)), ...inside.map((v) => info(v))],
       initializers: constants.map(([v, tensor]) => ({ name: v.name, tensor })),
     },
   };

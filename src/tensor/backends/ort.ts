@@ -1,18 +1,24 @@
 /** A backend over any ONNX Runtime that speaks onnxruntime-common. Chooses options; holds no kernels. */
 
 import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from "onnxruntime-common";
-import type { DType, Tensor, TypedArray } from "../../formats/dtype.ts";
+import { type DType, HOST, type Tensor, type TypedArray } from "../../formats/dtype.ts";
 import {
   type Backend,
   type BackendName,
   type CompileOptions,
   checkFeeds,
+  checkInto,
+  formatType,
+  RunError,
   type RunOptions,
   type Session,
   type Tensors,
 } from "../backend.ts";
-import type { Graph } from "../graph.ts";
-import { toOnnx } from "../to-onnx.ts";
+import { type Graph, type Node, pickOutputs, type Value } from "../graph.ts";
+import { nanWatch } from "../nan-check.ts";
+import { formatNode } from "../print.ts";
+import { neededNodes, toOnnx } from "../to-onnx.ts";
+import { profileRows } from "./ort-profile.ts";
 
 /** What we use of onnxruntime-node and onnxruntime-web, which share their types. */
 export interface OrtModule {
@@ -22,58 +28,175 @@ export interface OrtModule {
   Tensor: new (type: string, data: TypedArray, dims: readonly number[]) => OrtTensor;
 }
 
+/** Where a runtime may write its profile, and how to read it back. */
+export interface ProfileSink {
+  readonly prefix: string;
+  /** The JSON text, once profiling has ended; removes the file. */
+  read(): Promise<string>;
+}
+
 export interface OrtOptions {
   /** Session options of this runtime on top of ours. */
   session?: InferenceSession.SessionOptions;
   /** The runtime does not write into tensors given for results; copy there instead. */
   copyInto?: boolean;
+  /** Opens a place for a profile; without it `compile` refuses to profile. */
+  profileSink?: () => Promise<ProfileSink>;
+}
+
+/** Everything one compiled session knows. */
+interface Compiled {
+  readonly ort: OrtModule;
+  readonly graph: Graph;
+  readonly session: InferenceSession;
+  /** Nodes by the name they have in the runtime. */
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly copyInto: boolean;
+  readonly sink?: ProfileSink;
+  /** The intermediate results that come to the host to be looked at. */
+  readonly watched?: readonly Value[];
 }
 
 export const ortBackend = (
   name: BackendName,
   module: unknown,
-  { session: extra = {} }: OrtOptions = {},
+  { session: extra = {}, copyInto = false, profileSink }: OrtOptions = {},
 ): Backend => {
   const ort = module as OrtModule;
   return {
     name,
-    async compile(graph: Graph, { outputs, threads = 0 }: CompileOptions = {}): Promise<Session> {
-      const session = await ort.InferenceSession.create(toOnnx(graph, { outputs }), {
-        graphOptimizationLevel: "all",
-        intraOpNumThreads: threads,
-        interOpNumThreads: 1,
-        logSeverityLevel: 3,
-        ...extra,
-      });
-      return ortSession(ort, graph, session);
+    async compile(graph: Graph, options: CompileOptions = {}): Promise<Session> {
+      const { outputs, threads = 0, profile = false, nanCheck = false } = options;
+      if (profile && !profileSink)
+        throw new RunError(
+          `compile: ${name} cannot profile, it has no file to write to; use ort-node or reference`,
+        );
+      const needed = neededNodes(graph, [...pickOutputs(graph, outputs).values()]);
+      const nodes = new Map(needed.map((n) => [n.outputs[0]!.name, n]));
+      const watched = nanCheck ? needed.flatMap((n) => n.outputs).filter(isFloat) : undefined;
+      const sink = profile ? await profileSink!() : undefined;
+      const model = toOnnx(graph, { outputs, also: watched });
+      try {
+        const session = await ort.InferenceSession.create(model, {
+          graphOptimizationLevel: "all",
+          intraOpNumThreads: threads,
+          interOpNumThreads: 1,
+          logSeverityLevel: 3,
+          ...(sink && { enableProfiling: true, profileFilePrefix: sink.prefix }),
+          ...extra,
+        });
+        return ortSession({ ort, graph, session, nodes, copyInto, sink, watched });
+      } catch (error) {
+        throw explain("compile", error, { nodes });
+      }
     },
   };
 };
 
-function ortSession(ort: OrtModule, graph: Graph, session: InferenceSession): Session {
+const isFloat = (v: Value): boolean => v.dtype === "float32" || v.dtype === "float16";
+
+function ortSession(compiled: Compiled): Session {
+  const { ort, graph, session, nodes, copyInto, sink, watched } = compiled;
   const inputs = graph.inputs.filter((v) => session.inputNames.includes(v.name));
+  const watchedNames = new Set(watched?.map((v) => v.name));
+  const names = session.outputNames.filter((name) => !watchedNames.has(name));
   const wrap = (t: Tensor) => new ort.Tensor(t.dtype, t.data, t.shape);
-  return {
+  const self: Session = {
     inputs: session.inputNames,
-    outputs: session.outputNames,
-    async run(feeds: Tensors, { into, outputs }: RunOptions = {}) {
+    outputs: names,
+    async run(feeds: Tensors, { into = {}, outputs = names }: RunOptions = {}) {
       checkFeeds(inputs, feeds);
+      for (const [name, v] of pickOutputs(graph, outputs)) {
+        if (!names.includes(name))
+          throw new RunError(
+            `run: output "${name}" was left out when this session was compiled; compile it too`,
+          );
+        if (into[name]) checkInto(name, v, into[name]);
+      }
       const given = Object.fromEntries(inputs.map((v) => [v.name, wrap(feeds[v.name]!)]));
-      const wanted = outputs ?? session.outputNames;
-      const fetches = Object.fromEntries(
-        wanted.map((name) => [name, into?.[name] ? wrap(into[name]) : null]),
-      );
-      const results = await session.run(given, fetches as InferenceSession.FetchesType);
+      const fetches: Record<string, OrtTensor | null> = {};
+      for (const name of outputs) fetches[name] = into[name] && !copyInto ? wrap(into[name]) : null;
+      for (const name of watchedNames) fetches[name] = null;
+      let results: Readonly<Record<string, OrtTensor>>;
+      try {
+        results = await session.run(given, fetches as InferenceSession.FetchesType);
+      } catch (error) {
+        throw explain("run", error, { nodes, inputs, feeds });
+      }
+      if (watched) inspect(compiled, feeds, (v) => results[v.name]);
       return Object.fromEntries(
-        wanted.map((name) => [name, into?.[name] ?? unwrap(results[name]!)]),
+        outputs.map((name) => [name, deliver(results[name]!, into[name], copyInto)]),
       );
     },
-    release: () => session.release(),
+    release: async () => {
+      await session.release();
+      await sink?.read().catch(() => undefined);
+    },
   };
+  if (sink)
+    self.profile = async () => {
+      session.endProfiling();
+      return profileRows(await sink.read(), nodes);
+    };
+  return self;
 }
 
-const unwrap = (t: OrtTensor): Tensor => ({
-  dtype: t.type as DType,
-  shape: t.dims,
-  data: (t as TypedTensor<"float32">).data as TypedArray,
-});
+/** The result as our tensor; in the caller's memory where that was given. */
+function deliver(result: OrtTensor, target: Tensor | undefined, copy: boolean): Tensor {
+  const { dtype, data, shape } = unwrap(result);
+  if (!target) return { dtype, shape, data };
+  if (copy) target.data.set(data as never);
+  return target;
+}
+
+function unwrap(t: OrtTensor): Tensor {
+  const dtype = t.type as DType;
+  const data = (t as TypedTensor<"float32">).data as TypedArray;
+  // Engines with a native Float16Array give one; our tensors hold the bits.
+  if (dtype === "float16" && !(data instanceof HOST.float16)) {
+    const { buffer, byteOffset, length } = data as TypedArray;
+    return { dtype, shape: t.dims, data: new HOST.float16(buffer, byteOffset, length) };
+  }
+  return { dtype, shape: t.dims, data };
+}
+
+/** Throws NonFiniteError for the first node that broke. */
+function inspect(
+  { graph, nodes, watched }: Compiled,
+  feeds: Tensors,
+  result: (v: Value) => OrtTensor | undefined,
+): void {
+  const watch = nanWatch();
+  for (const v of graph.inputs) if (feeds[v.name]) watch.feed(v, feeds[v.name]!);
+  for (const [v, tensor] of graph.constants) watch.feed(v, tensor);
+  const seen = new Set(watched);
+  for (const node of nodes.values())
+    watch.node(
+      node,
+      node.outputs.map((v) => {
+        const t = seen.has(v) ? result(v) : undefined;
+        return t && unwrap(t);
+      }),
+    );
+}
+
+/** The runtime's complaint in our words: which node, which scope, what was fed. */
+function explain(
+  when: "compile" | "run",
+  error: unknown,
+  facts: { nodes: ReadonlyMap<string, Node>; inputs?: readonly Value[]; feeds?: Tensors },
+): RunError {
+  const raw = error instanceof Error ? error.message : String(error);
+  const name = /Name:\s*'([^']*)'|[Nn]ode[: ]*\(([^)]*)\)/.exec(raw);
+  const node = facts.nodes.get(name?.[1] ?? name?.[2] ?? "");
+  const where = node
+    ? `${formatNode(node)} on ${node.inputs.map((v) => (v ? formatType(v) : "-")).join(", ")}`
+    : "the graph";
+  const fed = (facts.inputs ?? [])
+    .slice(0, 16)
+    .map((v) => `${v.name} ${formatType(facts.feeds![v.name]!)}`);
+  return new RunError(
+    `${when}: ${where} failed: ${raw.trim()}${fed.length ? `; fed ${fed.join(", ")}` : ""}; printGraph(graph) shows what surrounds it`,
+    { op: node?.op, scope: node?.scope, fed, cause: error },
+  );
+}

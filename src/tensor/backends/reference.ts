@@ -7,7 +7,6 @@ import {
   checkFeeds,
   checkInto,
   type ProfileRow,
-  pickOutputs,
   RunError,
   type RunOptions,
   type Session,
@@ -15,7 +14,7 @@ import {
   tallyProfile,
 } from "../backend.ts";
 import { bindDims, sizeOfDim } from "../dims.ts";
-import type { Graph, Node, Value } from "../graph.ts";
+import { type Graph, type Node, pickOutputs, type Value } from "../graph.ts";
 import { nanWatch } from "../nan-check.ts";
 import { formatNode } from "../print.ts";
 import { formatShape, sameShape } from "../shape.ts";

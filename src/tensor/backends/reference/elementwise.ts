@@ -102,7 +102,7 @@ export const elementwise: Readonly<Record<string, Kernel>> = {
   Reciprocal: map((x) => 1 / x),
   Tanh: map(Math.tanh),
   Sigmoid: map(sigmoid),
-  Relu: map((x) => (x < 0 ? 0 : x)),
+  Relu: map((x) => Math.max(x, 0)),
   Erf: map(erf),
   Floor: map(Math.floor),
   Round: map(roundEven),
