@@ -1,0 +1,74 @@
+/** Resizing against Pillow's own result, and its invariants. */
+
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { readGolden } from "../../test/read-safetensors.ts";
+import { normalise } from "./augment.ts";
+import { centreCrop, type Picture, resizeLanczos, resizeShorterEdge, roomySize } from "./resize.ts";
+
+const golden = readGolden(
+  fileURLToPath(new URL("../../test/fixtures/data/golden_data.safetensors", import.meta.url)),
+).tensors;
+
+function picture(name: string): Picture {
+  const { shape, data } = golden.get(name)!;
+  const [height, width, channels] = shape as [number, number, number];
+  return { width, height, channels, data: data as Uint8Array };
+}
+
+const flat = (width: number, height: number, value: number): Picture => ({
+  width,
+  height,
+  channels: 3,
+  data: new Uint8Array(width * height * 3).fill(value),
+});
+
+test("the shorter edge is resized to round(1.125 size) byte for byte as Pillow does", () => {
+  const got = resizeShorterEdge(picture("src_hwc"), roomySize(32));
+  const want = picture("resized_hwc");
+  expect([got.width, got.height]).toEqual([want.width, want.height]);
+  expect(got.data).toEqual(want.data);
+});
+
+test("centre crop and [-1, 1] equal torchvision's CenterCrop, ToTensor and x + x - 1 to the last bit", () => {
+  const cropped = centreCrop(picture("resized_hwc"), 32);
+  const out = new Float32Array(3 * 32 * 32);
+  normalise(cropped.data, { from: 32, to: 32, out, at: 0 });
+  expect(out).toEqual(golden.get("center_crop_chw_pm1")!.data);
+});
+
+test.each([
+  [7, 5, 3, 11],
+  [100, 1, 9, 4],
+  [1, 1, 16, 16],
+  [64, 64, 64, 63],
+])("a flat %ix%i picture stays flat at %ix%i", (width, height, toWidth, toHeight) => {
+  for (const value of [0, 1, 128, 255]) {
+    const got = resizeLanczos(flat(width, height, value), toWidth, toHeight);
+    expect(got.data).toEqual(new Uint8Array(toWidth * toHeight * 3).fill(value));
+  }
+});
+
+test("the same size gives the same bytes, and the source is never changed", () => {
+  const source = picture("src_hwc");
+  const before = source.data.slice();
+  expect(resizeLanczos(source, source.width, source.height).data).toEqual(before);
+  resizeLanczos(source, 5, 5);
+  expect(source.data).toEqual(before);
+});
+
+test("roomySize rounds halves to even as Python does", () => {
+  expect([256, 64, 32, 4, 12, 20].map(roomySize)).toEqual([288, 72, 36, 4, 14, 22]);
+});
+
+test("an odd rest of the centre crop rounds half to even", () => {
+  const row = (width: number): Picture => ({
+    width,
+    height: 1,
+    channels: 1,
+    data: Uint8Array.from({ length: width }, (_, i) => i),
+  });
+  expect(centreCrop(row(2), 1).data[0]).toBe(0); // 0.5 -> 0
+  expect(centreCrop(row(4), 1).data[0]).toBe(2); // 1.5 -> 2
+  expect(() => centreCrop(flat(4, 3, 0), 4)).toThrow(/do not fit into 4x3/);
+});

@@ -1,0 +1,141 @@
+/**
+ * Antialiased Lanczos resizing of 8-bit pictures, bit for bit what Pillow's `Image.resize(..., LANCZOS)` gives,
+ * and the resize-and-crop that VAR prepares its pictures with. Reads no files.
+ *
+ * The trick is Pillow's: two passes, horizontal first, weights as 22-bit fixed-point integers, and the
+ * intermediate picture rounded to 8 bits. Integers make the result the same on every machine.
+ */
+
+/** An 8-bit picture: height x width x channels, row-major. */
+export interface Picture {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: number;
+  readonly data: Uint8Array; // H W C
+}
+
+const PRECISION = 32 - 8 - 2; // bits: a byte times a weight below 2 fits 32 bits with sign
+const LOBES = 3;
+
+function sinc(x: number): number {
+  if (x === 0) return 1;
+  return Math.sin(x * Math.PI) / (x * Math.PI);
+}
+
+const lanczos = (x: number): number => (x >= -LOBES && x < LOBES ? sinc(x) * sinc(x / LOBES) : 0);
+
+interface Weights {
+  /** First source index of each target index. */
+  readonly first: Int32Array;
+  /** How many source values each target index takes. */
+  readonly taps: Int32Array;
+  /** `stride` fixed-point weights per target index. */
+  readonly weights: Int32Array;
+  readonly stride: number;
+}
+
+/** Weights of one axis. Math.sin may differ by an ulp between engines; 22 bits do not see it. */
+function axisWeights(from: number, to: number): Weights {
+  const scale = from / to;
+  const stretch = Math.max(scale, 1); // when shrinking, the kernel widens: that is the antialiasing
+  const support = LOBES * stretch;
+  const stride = Math.ceil(support) * 2 + 1;
+  const first = new Int32Array(to);
+  const taps = new Int32Array(to);
+  const weights = new Int32Array(to * stride);
+  for (let i = 0; i < to; i++) {
+    const centre = (i + 0.5) * scale;
+    const low = Math.max(Math.trunc(centre - support + 0.5), 0);
+    const high = Math.min(Math.trunc(centre + support + 0.5), from);
+    const row = new Float64Array(high - low);
+    let sum = 0;
+    for (let k = 0; k < row.length; k++) {
+      row[k] = lanczos((k + low - centre + 0.5) * (1 / stretch));
+      sum += row[k]!;
+    }
+    first[i] = low;
+    taps[i] = row.length;
+    for (let k = 0; k < row.length; k++) {
+      const w = (sum === 0 ? row[k]! : row[k]! / sum) * (1 << PRECISION);
+      weights[i * stride + k] = Math.trunc(w < 0 ? w - 0.5 : w + 0.5);
+    }
+  }
+  return { first, taps, weights, stride };
+}
+
+/**
+ * Resamples one axis of a picture seen as [outer][axis][inner] bytes.
+ * Horizontal: outer = rows, inner = channels. Vertical: outer = 1, inner = a whole row.
+ */
+function resampleAxis(
+  source: Uint8Array,
+  from: number,
+  { to, outer, inner }: { to: number; outer: number; inner: number },
+): Uint8Array {
+  const { first, taps, weights, stride } = axisWeights(from, to);
+  const out = new Uint8Array(outer * to * inner);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < to; i++) {
+      const at = (o * from + first[i]!) * inner;
+      const target = (o * to + i) * inner;
+      for (let c = 0; c < inner; c++) {
+        let sum = 1 << (PRECISION - 1);
+        for (let k = 0; k < taps[i]!; k++) {
+          sum = (sum + Math.imul(source[at + k * inner + c]!, weights[i * stride + k]!)) | 0;
+        }
+        const value = sum >> PRECISION;
+        out[target + c] = value < 0 ? 0 : Math.min(value, 255);
+      }
+    }
+  }
+  return out;
+}
+
+/** Resizes to exactly width x height with Pillow's Lanczos filter. */
+export function resizeLanczos(picture: Picture, width: number, height: number): Picture {
+  const { channels } = picture;
+  if (!(Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0)) {
+    throw new RangeError(`resizeLanczos: got ${width}x${height}, want whole numbers of pixels`);
+  }
+  let { data } = picture;
+  if (width !== picture.width) {
+    data = resampleAxis(data, picture.width, { to: width, outer: picture.height, inner: channels });
+  }
+  if (height !== picture.height) {
+    data = resampleAxis(data, picture.height, { to: height, outer: 1, inner: width * channels });
+  }
+  return { width, height, channels, data };
+}
+
+/** Makes the shorter edge `edge` pixels long and keeps the proportions (the longer edge rounds down, as torchvision). */
+export function resizeShorterEdge(picture: Picture, edge: number): Picture {
+  const { width, height } = picture;
+  return width <= height
+    ? resizeLanczos(picture, edge, Math.trunc((edge * height) / width))
+    : resizeLanczos(picture, Math.trunc((edge * width) / height), edge);
+}
+
+/** The middle size x size pixels. An odd rest rounds half to even, as Python's `round` in torchvision does. */
+export function centreCrop(picture: Picture, size: number): Picture {
+  const { width, height, channels, data } = picture;
+  if (size > width || size > height) {
+    throw new RangeError(`centreCrop: ${size} pixels do not fit into ${width}x${height}`);
+  }
+  const top = roundHalfEven((height - size) / 2);
+  const left = roundHalfEven((width - size) / 2);
+  const out = new Uint8Array(size * size * channels);
+  for (let y = 0; y < size; y++) {
+    const at = ((top + y) * width + left) * channels;
+    out.set(data.subarray(at, at + size * channels), y * size * channels);
+  }
+  return { width: size, height: size, channels, data: out };
+}
+
+/** Size of the shorter edge before cropping to `size`: VAR's mid_reso = round(1.125 size). */
+export const roomySize = (size: number): number => roundHalfEven(1.125 * size);
+
+function roundHalfEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
