@@ -50,6 +50,10 @@ export async function readRange(
 export const bytesOf = (data: ArrayBufferView): Uint8Array =>
   data instanceof Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
+/** The bytes as a DataView. */
+export const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
 /** Little-endian bytes as the host array of a dtype: a view where aligned, else a copy. */
 export function typedView(dtype: DType, bytes: Uint8Array): TypedArray {
   const width = BYTES[dtype];
