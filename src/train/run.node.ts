@@ -2,7 +2,7 @@
 
 import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import type { TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { encodePng } from "../formats/png.ts";
@@ -133,13 +133,3 @@ async function forgetMetricsAfter(file: string, step: number): Promise<void> {
   });
   await writeFileAtomic(file, utf8.encode(kept.map((line) => `${line}\n`).join("")));
 }
-
-/** Tensors whose names begin with `prefix`, without it; copies, so the file's bytes can go. */
-export function unprefixed(tensors: TensorMap, prefix: string): Map<string, Tensor> {
-  const own = [...tensors].filter(([name]) => name.startsWith(prefix));
-  return new Map(own.map(([name, t]) => [name.slice(prefix.length), t]));
-}
-
-/** The same tensors under longer names. */
-export const prefixed = (tensors: TensorMap, prefix: string): [string, Tensor][] =>
-  [...tensors].map(([name, t]) => [prefix + name, t]);

@@ -19,7 +19,8 @@ import { abs, add, clip, concat, mean, mse, mul, sub } from "../tensor/ops.ts";
 import { rng } from "../tensor/rng.ts";
 import { codebookHealth, countHits, newCodebookUse, reviveDeadCodes } from "./codebook.ts";
 import type { Task } from "./loop.ts";
-import { type Checkpoint, prefixed, unprefixed } from "./run.node.ts";
+import { prefixed, unprefixed } from "./names.ts";
+import type { Checkpoint } from "./run.node.ts";
 
 /** The recipe; plain JSON, fixed for a run. */
 export interface VqvaeRecipe {
