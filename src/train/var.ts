@@ -1,0 +1,251 @@
+/** Trains the transformer to predict the next scale, on tokens computed beforehand. The tokenizer stays as it is. */
+
+import { type Augment, type Cursor, epochOrder, type ImageDataset } from "../data/index.ts";
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { Picture } from "../image/sheet.ts";
+import { varSpecs } from "../image/var-layout.ts";
+import { dropLabels, dropPathMasks, varBatch, varLoss } from "../image/var-loss.ts";
+import { bindConstants, bindInputs } from "../nn/bind.ts";
+import { adamw } from "../nn/optim.ts";
+import { learningRate, weightDecay } from "../nn/schedule.ts";
+import { initWeights } from "../nn/spec.ts";
+import { compileStep } from "../nn/step.ts";
+import type { Backend } from "../tensor/backend.ts";
+import { createGraph, output } from "../tensor/graph.ts";
+import { rng } from "../tensor/rng.ts";
+import type { Task } from "./loop.ts";
+import { prefixed, unprefixed } from "./names.ts";
+import type { Checkpoint } from "./run.node.ts";
+import type { TokenSet } from "./tokens.ts";
+
+/** The recipe; plain JSON, fixed for a run. */
+export interface VarRecipe {
+  readonly model: VarConfig;
+  readonly seed: number;
+  /** Pictures per update. */
+  readonly batch: number;
+  /** Updates of the whole run. */
+  readonly steps: number;
+  /** Highest learning rate. */
+  readonly lr: number;
+  /** Name of the learning-rate curve after warm-up. */
+  readonly schedule: string;
+  /** Updates of linear warm-up. */
+  readonly warmup: number;
+  /** Learning rate at the end, as a part of the highest. */
+  readonly lrEnd: number;
+  /** Weight decay at the start and at the end. */
+  readonly weightDecay: readonly [number, number];
+  /** Largest joint norm of the gradients; 0 for no limit. */
+  readonly clip: number;
+  readonly labelSmoothing: number;
+  /** Augmented versions of every picture, one per epoch in turn. */
+  readonly variants: number;
+  readonly augment: Augment;
+}
+
+/** The paper's recipe (spec: official trainer), with the batch and length of a small data set. */
+export const VAR_RECIPE: Omit<VarRecipe, "model"> = {
+  seed: 0,
+  batch: 32,
+  steps: 5_000,
+  lr: 1e-3,
+  schedule: "lin0",
+  warmup: 100,
+  lrEnd: 0.1,
+  weightDecay: [0.05, 0.05],
+  clip: 2,
+  labelSmoothing: 0,
+  variants: 8,
+  augment: { flip: 0.5, shift: 2, scale: 0.06 },
+};
+
+export interface VarData {
+  readonly train: ImageDataset;
+  readonly test: ImageDataset;
+  readonly trainTokens: TokenSet;
+  readonly testTokens: TokenSet;
+}
+
+export interface VarTaskOptions {
+  backend: Backend;
+  /** The tokenizer the tokens were made with. */
+  tokenizer: { config: VqvaeConfig; weights: TensorMap };
+  /** Samples of the model as it is now; `trainLoop` saves them as sheets. */
+  draw: (weights: TensorMap) => Promise<Picture>;
+  checkpoint?: Checkpoint;
+}
+
+const first = (t: Tensor | undefined): number => Number(t!.data[0]);
+
+/** A transformer in training; give it to `trainLoop`. Throws InputError when model and tokenizer do not fit. */
+export async function varTask(
+  recipe: VarRecipe,
+  data: VarData,
+  { backend, tokenizer, draw, checkpoint }: VarTaskOptions,
+): Promise<Task> {
+  const { model, batch, seed, steps } = recipe;
+  checkPair(model, tokenizer.config);
+  const specs = varSpecs(model);
+  const start = rng(seed);
+  const weights = checkpoint
+    ? unprefixed(checkpoint.tensors, "param.")
+    : initWeights(specs, start.child("weights"));
+  let cursor: Cursor = (checkpoint?.position as { cursor: Cursor } | undefined)?.cursor ?? {
+    seed,
+    epoch: 0,
+    position: 0,
+  };
+
+  const g = createGraph("var step");
+  const p = bindInputs(g, specs);
+  const options = { config: model, tokenizer: tokenizer.config };
+  const codes = bindConstants(g, tokenizer.weights);
+  const { labelSmoothing } = recipe;
+  const parts = varLoss(varBatch(g, model, batch), p, {
+    ...options,
+    weights: codes,
+    labelSmoothing,
+  });
+  const { meanLoss, lastLoss, accuracy, lastAccuracy } = parts;
+  const stepper = await compileStep(
+    {
+      loss: parts.loss,
+      params: p.bound,
+      decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
+      optimizer: adamw({ betas: [0.9, 0.95] }),
+      clip: recipe.clip,
+      report: { meanLoss, lastLoss, accuracy, lastAccuracy },
+    },
+    backend,
+    { weights, state: checkpoint && unprefixed(checkpoint.tensors, "state.") },
+  );
+  const tester = await compileTester(recipe, tokenizer, { backend, count: data.test.count });
+  const fixed = initWeights(
+    specs.filter((s) => s.kind === "buffer"),
+    start,
+  );
+  const modelTensors = (): TensorMap => {
+    const now = stepper.weights();
+    return new Map(specs.map((s) => [s.name, now.get(s.name) ?? fixed.get(s.name)!]));
+  };
+
+  return {
+    pace: (step) => ({
+      step,
+      lr: learningRate(step - 1, {
+        schedule: recipe.schedule,
+        peak: recipe.lr,
+        warmup: recipe.warmup,
+        steps,
+        end: recipe.lrEnd,
+      }),
+      weightDecay: weightDecay(step - 1, {
+        start: recipe.weightDecay[0],
+        end: recipe.weightDecay[1],
+        steps,
+      }),
+    }),
+    async step(pace) {
+      const { indices, epoch, next } = nextIndices(data.train, cursor, batch);
+      cursor = next;
+      const chance = start.child("step").child(pace.step);
+      const labels = Array.from(indices, (i) => data.train.label(i));
+      const r = await stepper.step(
+        {
+          ids: tokensOf(data.trainTokens, indices, epoch % data.trainTokens.variants),
+          labels: dropLabels(labels, model, chance.child("labels")),
+          dropMasks: dropPathMasks(model, batch, chance.child("paths")),
+        },
+        pace,
+      );
+      return {
+        loss: first(r.meanLoss),
+        lastLoss: first(r.lastLoss),
+        accuracy: first(r.accuracy),
+        lastAccuracy: first(r.lastAccuracy),
+        gradNorm: first(r.gradNorm),
+        epoch,
+      };
+    },
+    evaluate: () => tester.measure(data, stepper.weights()),
+    draw: () => draw(modelTensors()),
+    tensors: () =>
+      new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
+    position: () => ({ cursor }),
+    finish: (run) =>
+      run.write("var.safetensors", modelTensors(), {
+        underpaint: JSON.stringify({
+          format: 1,
+          kind: "var",
+          config: model,
+          classes: data.train.classes,
+        }),
+      }),
+    async release() {
+      await stepper.release();
+      await tester.release();
+    },
+  };
+}
+
+/** The next batch of picture indices in shuffled order, and where the one after it starts. */
+function nextIndices({ count }: ImageDataset, cursor: Cursor, batch: number) {
+  let { epoch, position } = cursor;
+  if (position + batch > count) [epoch, position] = [epoch + 1, 0];
+  const indices = epochOrder(count, cursor.seed, epoch).subarray(position, position + batch);
+  return { indices, epoch, next: { seed: cursor.seed, epoch, position: position + batch } };
+}
+
+/** Tokens of some pictures in one variant. B L (int64) */
+function tokensOf(tokens: TokenSet, indices: ArrayLike<number>, variant: number): Tensor {
+  const { count, length, ids } = tokens;
+  const data = new BigInt64Array(indices.length * length);
+  for (let b = 0; b < indices.length; b++) {
+    const from = (variant * count + indices[b]!) * length;
+    for (let t = 0; t < length; t++) data[b * length + t] = BigInt(ids[from + t]!);
+  }
+  return { dtype: "int64", shape: [indices.length, length], data };
+}
+
+/** The loss on the test split, with every label and no dropped path. */
+async function compileTester(
+  { model, batch: most }: VarRecipe,
+  tokenizer: VarTaskOptions["tokenizer"],
+  { backend, count }: { backend: Backend; count: number },
+) {
+  const batch = Math.min(most, count);
+  const g = createGraph("var test");
+  const whole = { ...model, dropPath: 0 };
+  const parts = varLoss(varBatch(g, whole, batch), bindInputs(g, varSpecs(model)), {
+    config: whole,
+    tokenizer: tokenizer.config,
+    weights: bindConstants(g, tokenizer.weights),
+  });
+  output(g, "loss", parts.meanLoss);
+  output(g, "lastLoss", parts.lastLoss);
+  output(g, "accuracy", parts.accuracy);
+  const session = await backend.compile(g);
+  return {
+    /** Means over the whole batches of the test split. */
+    async measure({ test, testTokens }: VarData, weights: TensorMap) {
+      const sums = { testLoss: 0, testLastLoss: 0, testAccuracy: 0 };
+      const rounds = Math.floor(test.count / batch);
+      for (let round = 0; round < rounds; round++) {
+        const indices = Array.from({ length: batch }, (_, b) => round * batch + b);
+        const labels = BigInt64Array.from(indices, (i) => BigInt(test.label(i)));
+        const r = await session.run({
+          ...Object.fromEntries(weights),
+          ids: tokensOf(testTokens, indices, 0),
+          labels: { dtype: "int64", shape: [batch], data: labels },
+        });
+        sums.testLoss += first(r.loss) / rounds;
+        sums.testLastLoss += first(r.lastLoss) / rounds;
+        sums.testAccuracy += first(r.accuracy) / rounds;
+      }
+      return sums;
+    },
+    release: () => session.release(),
+  };
+}
