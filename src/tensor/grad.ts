@@ -2,8 +2,9 @@
 
 import { filled, type Node, scalar, type Value, withScope } from "./graph.ts";
 import { add } from "./ops.ts";
+import { formatNode } from "./print.ts";
 import { elements, formatShape, ShapeError, staticShape } from "./shape.ts";
-import { vjp } from "./vjp.ts";
+import { NO_GRADIENT, vjp } from "./vjp.ts";
 
 /**
  * Gradients of a scalar with respect to `wrt`, in that order, appended to the same graph.
@@ -16,6 +17,9 @@ export function grad(loss: Value, wrt: readonly Value[]): Value[] {
     throw new ShapeError(
       `grad: the loss has shape ${formatShape(loss.shape)}; take a mean or a sum`,
     );
+  const odd = [loss, ...wrt].find((v) => v.dtype !== "float32");
+  if (odd)
+    throw new ShapeError(`grad: ${odd.name} is ${odd.dtype}; gradients are taken of float32 only`);
   const active = activeValues(g.nodes, wrt);
   const grads = new Map<Value, Value>();
   const seed = loss.shape.length ? filled(g, staticShape(loss.shape, "loss"), 1) : scalar(g, 1);
@@ -27,12 +31,12 @@ export function grad(loss: Value, wrt: readonly Value[]): Value[] {
   return wrt.map((v) => grads.get(v) ?? filled(g, staticShape(v.shape, v.name), 0));
 }
 
-/** Everything that depends on one of `wrt`. */
+/** Every float that depends on one of `wrt`; integers and truths carry no gradient on. */
 function activeValues(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
   const active = new Set(wrt);
   for (const node of nodes)
     if (node.op !== "StopGradient" && node.inputs.some((v) => v && active.has(v)))
-      for (const y of node.outputs) active.add(y);
+      for (const y of node.outputs) if (y.dtype === "float32") active.add(y);
   return active;
 }
 
@@ -42,12 +46,12 @@ function pullBack(node: Node, grads: Map<Value, Value>, active: ReadonlySet<Valu
   const rule = vjp[node.op];
   if (!rule)
     throw new ShapeError(
-      `grad: no rule for ${node.op} in ${node.scope || "the graph"}; add one to vjp.ts or stop the gradient before it`,
-      { op: node.op },
+      `grad: no rule for ${formatNode(node)}; ${NO_GRADIENT[node.op] ?? "add one to vjp.ts or stop the gradient before it"}`,
+      { op: node.op, scope: node.scope },
     );
   const context = { node, attrs: node.attrs, x: node.inputs as Value[], y: node.outputs[0]! };
   withScope(context.y.graph, node.scope, () => {
-    // A Split may get gradients on any of its outputs; other ops on their first.
+    // Ops with several outputs may get gradients on any of them; the first is undefined where nothing flowed.
     const pullback = rule(context, gs[0]!, gs);
     node.inputs.forEach((x, i) => {
       if (!x || !active.has(x)) return;

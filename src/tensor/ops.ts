@@ -1,6 +1,7 @@
 /** Ops as free functions: the vocabulary in which models are written. Each appends ONNX nodes; none computes. */
 
 import type { DType } from "../formats/dtype.ts";
+import { ONNX_DTYPE } from "../formats/onnx.ts";
 import {
   type Attrs,
   addNode,
@@ -68,6 +69,8 @@ export const sigmoid = unary("Sigmoid");
 export const relu = unary("Relu");
 export const erf = unary("Erf");
 export const floor = unary("Floor");
+/** To the nearest integer, halves to the even one. */
+export const round = unary("Round");
 export const identity = unary("Identity");
 export const square = (x: Value): Value => mul(x, x);
 
@@ -88,18 +91,8 @@ export const where = (condition: Value, a: Operand, b: Operand): Value => {
 export const clip = (x: Value, low: number, high: number): Value =>
   one("Clip", [x, scalar(x.graph, low, x.dtype), scalar(x.graph, high, x.dtype)]);
 
-const ONNX_TYPE: Readonly<Partial<Record<DType, number>>> = {
-  float32: 1,
-  uint8: 2,
-  int8: 3,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  float64: 11,
-};
 export const cast = (x: Value, to: DType): Value =>
-  x.dtype === to ? x : one("Cast", [x], { to: ONNX_TYPE[to]! });
+  x.dtype === to ? x : one("Cast", [x], { to: ONNX_DTYPE[to] });
 
 /** The value, with no gradient through it. */
 export const stopGradient = (x: Value): Value => one("StopGradient", [x]);
@@ -167,6 +160,23 @@ export function conv2d(
     strides: [stride, stride],
     pads,
   });
+}
+
+export interface AttentionOptions {
+  /** Broadcasts to B h L M: bool (false is not seen) or float, added to the scores. */
+  mask?: Value;
+  /** Factor on q·kᵀ; 1/√d by default. */
+  scale?: number;
+}
+
+/** softmax(scale·q·kᵀ + mask)·v in one kernel, for inference. q B h L d, k B h M d, v B h M e -> B h L e. */
+export function attention(
+  q: Value,
+  k: Value,
+  v: Value,
+  { mask, scale }: AttentionOptions = {},
+): Value {
+  return one("Attention", mask ? [q, k, v, mask] : [q, k, v], scale ? { scale } : {});
 }
 
 // ---- shapes
@@ -298,9 +308,9 @@ export function groupNorm(
   return y;
 }
 
-/** x / max(‖x‖₂, eps) along the last axis. */
+/** x / max(‖x‖₂, eps) along the last axis. The bound stands under the root: there a zero row has a gradient too. */
 export const l2Normalize = (x: Value, eps = 1e-12): Value =>
-  div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), eps));
+  div(x, sqrt(maximum(sum(square(x), { axes: [-1], keepDims: true }), eps * eps)));
 
 /** Rows of a table. table V C, ids int64 of any shape -> ids.shape C. */
 export const embedding = (table: Value, ids: Value): Value =>
