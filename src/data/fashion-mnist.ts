@@ -94,7 +94,10 @@ function greyToRgb(grey: Uint8Array, count: number, size: number): Uint8Array {
   for (let i = 0; i < count; i++) {
     for (let y = 0; y < SIDE; y++) {
       let to = ((i * size + y + border) * size + border) * 3;
-      for (let x = 0; x < SIDE; x++, from++, to += 3) out.fill(grey[from]!, to, to + 3);
+      for (let x = 0; x < SIDE; x++, from++) {
+        const value = grey[from]!;
+        for (let c = 0; c < 3; c++) out[to++] = value;
+      }
     }
   }
   return out;
