@@ -1,0 +1,30 @@
+/** The build: one ES module with types per export of package.json, and the command. Settles no public names. */
+
+import { readFileSync } from "node:fs";
+import { defineConfig } from "tsdown";
+
+interface Package {
+  readonly bin: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, string | { readonly default: string }>>;
+}
+
+const { bin, exports }: Package = JSON.parse(readFileSync("package.json", "utf8"));
+const built = Object.values(exports)
+  .map((target) => (typeof target === "string" ? target : target.default))
+  .concat(Object.values(bin))
+  .map((file) => /^(?:\.\/)?dist\/(.+)\.js$/.exec(file)?.[1])
+  .filter((name) => name !== undefined);
+
+export default defineConfig({
+  entry: Object.fromEntries(built.map((name) => [name, `src/${name}.ts`])),
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  // Names without hashes: equal sources give equal packages.
+  hash: false,
+  outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
+  dts: true,
+  deps: { neverBundle: [/^onnxruntime-/, "sharp"] },
+  clean: true,
+  logLevel: "warn",
+});
