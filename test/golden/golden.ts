@@ -1,0 +1,202 @@
+/** Golden arrays of the reference implementation, its hash-made weights, and the comparison that keeps the score. */
+
+import { appendFileSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
+import { sizeOf, type Tensor, type TensorMap } from "../../src/formats/dtype.ts";
+import { PATCH_NUMS, type VarConfig, varConfig, vqvaeConfig } from "../../src/image/config.ts";
+import { varSpecs } from "../../src/image/var-layout.ts";
+import { vqvaeSpecs } from "../../src/image/vqvae-layout.ts";
+import { checkWeights } from "../../src/nn/spec.ts";
+import { openBackend, type Session, type Tensors } from "../../src/tensor/backend.ts";
+import { createGraph, type Graph, output, type Value } from "../../src/tensor/graph.ts";
+import { readGolden } from "../read-safetensors.ts";
+
+export const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../fixtures/var/${name}`, import.meta.url));
+
+/** Files that together hold one golden file of the reference; cut where they exceeded 200 kB. */
+const PARTS = {
+  vae: ["vae", "vae_images", "vae_more"],
+  var: ["var_l2", "var_l2_more", "var_saln"],
+  train: ["train"],
+  sampling: ["sampling"],
+} as const;
+export type GoldenFile = keyof typeof PARTS;
+
+/** All arrays of one golden file, and its metadata. */
+export function golden(file: GoldenFile): {
+  arrays: TensorMap;
+  facts: Record<string, string>;
+} {
+  const parts = PARTS[file].map((part) => readGolden(fixture(`${part}.safetensors`)));
+  return {
+    arrays: new Map(parts.flatMap((part) => [...part.tensors])),
+    facts: Object.assign({}, ...parts.map((part) => part.metadata)),
+  };
+}
+
+/** The configurations of the fixtures' models. */
+export const tinyVqvae = vqvaeConfig({
+  channels: 32,
+  latent: 8,
+  codes: 64,
+  patchNums: PATCH_NUMS[4]!,
+});
+export const tinyVar = (overrides: Partial<VarConfig> = {}): VarConfig =>
+  varConfig(2, {
+    width: 64,
+    heads: 4,
+    classes: 10,
+    patchNums: PATCH_NUMS[4]!,
+    codes: 64,
+    latent: 8,
+    dropPath: 0,
+    labelDrop: 0,
+    ...overrides,
+  });
+
+interface HashSpec {
+  seed: number;
+  tensors: {
+    t: number;
+    name: string;
+    shape: number[];
+    kind: "u" | "q" | "t";
+    a: number;
+    b: number;
+  }[];
+}
+
+/** The fixtures' portable hash: index i of tensor t -> a number in [0, 1). */
+function hash(i: number, t: number, seed: number): number {
+  let x = (i + Math.imul(t, 0x9e3779b1) + Math.imul(seed, 0x85ebca6b)) | 0;
+  x ^= x >>> 16;
+  x = Math.imul(x, 0x21f0aaad);
+  x ^= x >>> 15;
+  x = Math.imul(x, 0x735a2d97);
+  x ^= x >>> 15;
+  return (x >>> 8) / 2 ** 24;
+}
+
+const KINDS = {
+  u: (u: number, a: number, b: number) => (u - 0.5) * a + b,
+  q: (u: number, a: number, b: number) => (Math.floor(u * 256) / 256 - 0.5) * a + b,
+  t: (u: number, a: number) => (u < 0.05 ? -1 : u < 0.95 ? 0 : 1) * a,
+};
+
+function hashWeights(file: string): Map<string, Tensor> {
+  const { seed, tensors } = JSON.parse(readFileSync(fixture(file), "utf8")) as HashSpec;
+  return new Map(
+    tensors.map(({ t, name, shape, kind, a, b }) => {
+      const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) =>
+        KINDS[kind](hash(i, t, seed), a, b),
+      );
+      return [name, { dtype: "float32", shape, data }];
+    }),
+  );
+}
+
+export const tinyVqvaeWeights = (): Map<string, Tensor> =>
+  checkWeights(vqvaeSpecs(tinyVqvae), hashWeights("vae_tiny.weights.json"));
+
+/** `l2`: normalised attention; `saln`: shared AdaLN as well. */
+export function tinyVarWeights(which: "l2" | "saln"): Map<string, Tensor> {
+  const weights = hashWeights(`var_tiny${which === "saln" ? "_saln" : ""}.weights.json`);
+  // Above log 100, so that the clamp is exercised.
+  if (which === "l2") (weights.get("blocks.0.attn.scale_mul_1H11")!.data as Float32Array)[1] = 5;
+  return checkWeights(varSpecs(tinyVar({ sharedAdaLN: which === "saln" })), weights);
+}
+
+/** What the last node of a scope gives: the result of the layer of that name. */
+export function layerOutput(g: Graph, scope: string): Value {
+  const node = g.nodes.findLast((n) => n.scope === scope);
+  if (!node)
+    throw new Error(`no node in scope ${scope}; there are ${new Set(g.nodes.map((n) => n.scope))}`);
+  return node.outputs[0]!;
+}
+
+/** Builds a graph with named results, runs it once and frees it. */
+export async function evaluate(
+  build: (g: Graph) => Record<string, Value>,
+  feeds: Tensors = {},
+): Promise<Record<string, Tensor>> {
+  const g = createGraph();
+  for (const [name, value] of Object.entries(build(g))) output(g, name, value);
+  const session: Session = await (await openBackend()).compile(g);
+  try {
+    return await session.run(feeds);
+  } finally {
+    await session.release();
+  }
+}
+
+/** Integers of any width as int64, as graphs take them. */
+export const toInt64 = ({ shape, data }: Tensor): Tensor => ({
+  dtype: "int64",
+  shape,
+  data: BigInt64Array.from(data as ArrayLike<number | bigint> & Iterable<number | bigint>, BigInt),
+});
+
+/** Absolute tolerance on floats: what the fixtures were made for. */
+export const TOLERANCE = 1e-5;
+
+interface Row {
+  file: GoldenFile;
+  array: string;
+  shape: readonly number[];
+  /** Largest absolute difference; for integers the number of differing entries. */
+  error: number;
+  kind: "float" | "exact" | "input";
+}
+
+/** Where `npm run parity` wants the rows; unset in ordinary test runs. */
+const record = (row: Row): void => {
+  const file = process.env.UNDERPAINT_PARITY;
+  if (file) appendFileSync(file, `${JSON.stringify(row)}\n`);
+};
+
+/** Keeps one golden file, and checks results against its arrays by name. */
+export function score(file: GoldenFile) {
+  const { arrays, facts } = golden(file);
+  const get = (array: string): Tensor => {
+    const tensor = arrays.get(array);
+    if (!tensor) throw new Error(`golden ${file} has no array "${array}"`);
+    return tensor;
+  };
+  return {
+    arrays,
+    facts,
+    /** An array that is fed to the model. */
+    input(array: string): Tensor {
+      const tensor = get(array);
+      record({ file, array, shape: tensor.shape, error: 0, kind: "input" });
+      return tensor;
+    },
+    /** Asserts that `got` is the array: integers exactly, floats within `tolerance`. */
+    check(array: string, got: Tensor, { tolerance = TOLERANCE } = {}): void {
+      const want = get(array);
+      expect(sizeOf(got.shape), `size of ${array}`).toBe(sizeOf(want.shape));
+      const exact = want.dtype !== "float32";
+      const error = exact ? differing(got, want) : largestDifference(got, want);
+      record({ file, array, shape: want.shape, error, kind: exact ? "exact" : "float" });
+      expect(error, `${file} ${array}`).toBeLessThanOrEqual(exact ? 0 : tolerance);
+    },
+  };
+}
+
+export function largestDifference(a: Tensor, b: Tensor): number {
+  let worst = 0;
+  for (let i = 0; i < a.data.length; i++) {
+    const [x, y] = [Number(a.data[i]), Number(b.data[i])];
+    const difference = x === y ? 0 : Math.abs(x - y); // equal infinities differ by nothing
+    if (!(difference <= worst)) worst = difference; // NaN sticks out
+  }
+  return worst;
+}
+
+const differing = (a: Tensor, b: Tensor): number => {
+  let n = 0;
+  for (let i = 0; i < a.data.length; i++) if (Number(a.data[i]) !== Number(b.data[i])) n++;
+  return n;
+};
