@@ -1,0 +1,162 @@
+/** Both trainers on tiny models: they learn, and a run cut anywhere ends in the same bytes. */
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { type ImageDataset, pixelsOf } from "../data/index.ts";
+import { readSafetensors } from "../formats/safetensors.ts";
+import { varConfig, vqvaeConfig } from "../image/config.ts";
+import { sheet } from "../image/sheet.ts";
+import { vqvaeSpecs } from "../image/vqvae-layout.ts";
+import { initWeights } from "../nn/spec.ts";
+import { ortNode } from "../tensor/backends/ort-node.ts";
+import { rng } from "../tensor/rng.ts";
+import { type TrainEvent, trainLoop } from "./loop.ts";
+import { openRun } from "./run.node.ts";
+import { type TokenSet, tokenize } from "./tokens.ts";
+import { VAR_RECIPE, type VarRecipe, varTask } from "./var.ts";
+import { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
+
+const patchNums = [1, 2, 4];
+const tokenizer = vqvaeConfig({
+  channels: 32,
+  chMult: [1, 1],
+  resBlocks: 1,
+  attention: false,
+  midAttention: false,
+  latent: 4,
+  codes: 16,
+  patchNums,
+});
+
+/** Discs of two colours on white, 8 pixels: something that can be learnt in a few steps. */
+function discs(split: "train" | "test", count: number): ImageDataset {
+  const size = 8;
+  const pixels = new Uint8Array(count * size * size * 3).fill(255);
+  const chance = rng(split);
+  for (let i = 0; i < count; i++) {
+    const [cx, cy, radius] = [2 + chance.int(4), 2 + chance.int(4), 2 + chance.uniform()];
+    for (let y = 0; y < size; y++)
+      for (let x = 0; x < size; x++)
+        if (Math.hypot(x - cx, y - cy) < radius) {
+          const at = ((i * size + y) * size + x) * 3;
+          pixels[at + (i % 2)] = 0;
+          pixels[at + 2] = 0;
+        }
+  }
+  const common = { name: "discs", split, size, channels: 3, count, pixels } as const;
+  const label = (i: number) => i % 2;
+  const id = (i: number) => `${split} ${i}`;
+  return { ...common, classes: ["green", "red"], label, id, concept: id, attribution: [] };
+}
+const data = { train: discs("train", 24), test: discs("test", 8) };
+
+const folders: string[] = [];
+async function newFolder() {
+  const folder = await mkdtemp(join(tmpdir(), "underpaint-train-"));
+  folders.push(folder);
+  return folder;
+}
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
+});
+
+const every = { saveEvery: 3, evaluateEvery: 6, drawEvery: 12 };
+
+/** Trains in a folder until `until` updates; a second call goes on from the checkpoint. */
+async function train(kind: "vqvae" | "var", folder: string, until: number, steps = 12) {
+  const recipe = kind === "vqvae" ? vqvaeRecipe(steps) : varRecipe(steps);
+  const { run, checkpoint } = await openRun(folder, recipe);
+  const events: TrainEvent[] = [];
+  const stop = new AbortController();
+  const task = await makeTask(kind, recipe, checkpoint);
+  const options = { steps, done: checkpoint?.step, signal: stop.signal, ...every };
+  for await (const event of trainLoop(task, run, options)) {
+    events.push(event);
+    if (event.kind === "step" && event.step >= until && until < steps) stop.abort();
+  }
+  return events;
+}
+
+const vqvaeRecipe = (steps: number): VqvaeRecipe => ({
+  ...VQVAE_RECIPE,
+  ...{ model: tokenizer, batch: 4, steps, lr: 3e-3, warmup: 2, reviveEvery: 5 },
+  augment: { flip: 0.5, shift: 1 },
+});
+const varRecipe = (steps: number): VarRecipe => ({
+  ...VAR_RECIPE,
+  model: varConfig(2, { width: 32, heads: 2, classes: 2, patchNums, codes: 16, latent: 4 }),
+  ...{ batch: 4, steps, lr: 3e-3, warmup: 2, variants: 2, augment: { flip: 0.5 } },
+});
+
+type Found = Awaited<ReturnType<typeof openRun>>["checkpoint"];
+async function makeTask(kind: "vqvae" | "var", recipe: object, checkpoint: Found) {
+  const backend = ortNode();
+  if (kind === "vqvae") return vqvaeTask(recipe as VqvaeRecipe, data, { backend, checkpoint });
+  const weights = initWeights(vqvaeSpecs(tokenizer), rng("tokenizer"));
+  const fixed = { config: tokenizer, weights, backend };
+  const tokens = async (set: ImageDataset, variants: number): Promise<TokenSet> => {
+    for await (const { tokens } of tokenize(set, fixed, {
+      variants,
+      augment: { flip: 1 },
+      batch: 5,
+    }))
+      if (tokens) return tokens;
+    throw new Error("tokenize ended without tokens");
+  };
+  const sets = { trainTokens: await tokens(data.train, 2), testTokens: await tokens(data.test, 1) };
+  const draw = async () =>
+    sheet([{ width: 8, height: 8, channels: 3, data: pixelsOf(data.test, 0) }]);
+  return varTask(
+    recipe as VarRecipe,
+    { ...data, ...sets },
+    { ...fixed, tokenizer: fixed, draw, checkpoint },
+  );
+}
+
+const modelFile = { vqvae: "vqvae.safetensors", var: "var.safetensors" } as const;
+
+describe.each(["vqvae", "var"] as const)("the %s trainer", (kind) => {
+  test("ends in the same bytes however often it is stopped and resumed", async () => {
+    const [whole, cut] = [await newFolder(), await newFolder()];
+    await train(kind, whole, 12);
+    for (const until of [1, 4, 5, 11, 12]) await train(kind, cut, until);
+    for (const file of [modelFile[kind], "checkpoint.safetensors"])
+      expect(await readFile(join(cut, file))).toEqual(await readFile(join(whole, file)));
+  });
+
+  test("logs every update once, also those done again after a crash", async () => {
+    const folder = await newFolder();
+    await train(kind, folder, 4); // saves at 3 and, stopping, at 4
+    await train(kind, folder, 12);
+    const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
+    const steps = lines.map((l) => JSON.parse(l) as { step: number; loss?: number });
+    expect(steps.filter((l) => l.loss !== undefined).map((l) => l.step)).toEqual(
+      Array.from({ length: 12 }, (_, i) => i + 1),
+    );
+  });
+
+  test("learns: the loss of the last updates is below that of the first", async () => {
+    const events = await train(kind, await newFolder(), 120, 120);
+    const losses = events.flatMap((e) => (e.kind === "step" ? [e.metrics.loss!] : []));
+    const mean = (part: number[]) => part.reduce((a, b) => a + b, 0) / part.length;
+    expect(mean(losses.slice(-10))).toBeLessThan(0.8 * mean(losses.slice(0, 10)));
+    expect(events.at(-1)).toMatchObject({ kind: "finished", step: 120 });
+  });
+});
+
+test("a run's folder refuses another recipe and says what differs", async () => {
+  const folder = await newFolder();
+  await openRun(folder, vqvaeRecipe(12));
+  await expect(openRun(folder, { ...vqvaeRecipe(12), lr: 1 })).rejects.toThrow(
+    /started with lr 0.003, now it is 1; use the same, or another folder/,
+  );
+});
+
+test("a finished model says what it is", async () => {
+  const folder = await newFolder();
+  await train("vqvae", folder, 2, 2);
+  const { metadata } = readSafetensors(await readFile(join(folder, "vqvae.safetensors")));
+  expect(JSON.parse(metadata!.underpaint!)).toMatchObject({ kind: "vqvae", config: { codes: 16 } });
+});
