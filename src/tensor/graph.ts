@@ -196,19 +196,25 @@ export function output(g: Graph, name: string, value: Value): void {
   g.outputs.set(name, value);
 }
 
-/** The named outputs, in the order asked for. Throws ShapeError for a name the graph does not have. */
+/**
+ * The named outputs, in the order asked for; `compiled` limits them to those a session was made for.
+ * Throws ShapeError for a name that is not there.
+ */
 export function pickOutputs(
   g: Graph,
   names: readonly string[] = [...g.outputs.keys()],
+  compiled: readonly string[] = [...g.outputs.keys()],
 ): Map<string, Value> {
   if (names.length === 0)
     throw new ShapeError(`graph ${g.name} has no outputs; name at least one with output()`);
   return new Map(
     names.map((name) => {
       const value = g.outputs.get(name);
-      if (value) return [name, value];
+      if (value && compiled.includes(name)) return [name, value];
       throw new ShapeError(
-        `graph ${g.name} has no output "${name}"; it has ${nameList([...g.outputs.keys()])}`,
+        value
+          ? `run: output "${name}" was left out when this session was compiled; compile it too`
+          : `graph ${g.name} has no output "${name}"; it has ${nameList([...g.outputs.keys()])}`,
       );
     }),
   );

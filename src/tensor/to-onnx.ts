@@ -9,6 +9,10 @@ const FLOAT_ATTRS: ReadonlySet<string> = new Set(["alpha", "beta", "epsilon", "s
 /** Ops of ours that ONNX calls by another name. */
 const ONNX_NAME: Readonly<Record<string, string>> = { StopGradient: "Identity" };
 
+/** Every op of ours is in opset 21; these came later, and raise a model that holds them. */
+const OPSET = 21;
+const NEWER: Readonly<Record<string, number>> = { Attention: 23 };
+
 const attrOf = (name: string, value: Attr): OnnxAttr =>
   typeof value === "string"
     ? { kind: "string", value }
@@ -82,7 +86,7 @@ export function toOnnxModel(g: Graph, { outputs, also = [] }: OnnxOptions = {}):
   const info = (v: Value, name = v.name) => ({ name, dtype: v.dtype, shape: [...v.shape] });
   return {
     irVersion: 10,
-    opsets: { "": 21, "com.microsoft": 1 },
+    opsets: { "": Math.max(OPSET, ...nodes.map((n) => NEWER[n.op] ?? 0)), "com.microsoft": 1 },
     producer: "underpaint",
     graph: {
       name: g.name,

@@ -106,13 +106,8 @@ function ortSession(compiled: Compiled): Session {
     outputs: names,
     async run(feeds: Tensors, { into = {}, outputs = names }: RunOptions = {}) {
       checkFeeds(inputs, feeds);
-      for (const [name, v] of pickOutputs(graph, outputs)) {
-        if (!names.includes(name))
-          throw new RunError(
-            `run: output "${name}" was left out when this session was compiled; compile it too`,
-          );
+      for (const [name, v] of pickOutputs(graph, outputs, names))
         if (into[name]) checkInto(name, v, into[name]);
-      }
       const given = Object.fromEntries(inputs.map((v) => [v.name, wrap(feeds[v.name]!)]));
       const fetches: Record<string, OrtTensor | null> = {};
       for (const name of outputs) fetches[name] = into[name] && !copyInto ? wrap(into[name]) : null;
@@ -187,7 +182,7 @@ function explain(
   facts: { nodes: ReadonlyMap<string, Node>; inputs?: readonly Value[]; feeds?: Tensors },
 ): RunError {
   const raw = error instanceof Error ? error.message : String(error);
-  const name = /Name:\s*'([^']*)'|[Nn]ode[: ]*\(([^)]*)\)/.exec(raw);
+  const name = /Name:\s*'([^']*)'|Node[:, ]*\("?([^")]*)"?[,)]/.exec(raw);
   const node = facts.nodes.get(name?.[1] ?? name?.[2] ?? "");
   const where = node
     ? `${formatNode(node)} on ${node.inputs.map((v) => (v ? formatType(v) : "-")).join(", ")}`

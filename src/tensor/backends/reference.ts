@@ -61,7 +61,7 @@ function referenceSession(
     outputs: [...results.keys()],
     async run(feeds: Tensors, { into, outputs: only }: RunOptions = {}) {
       const bound = checkFeeds(inputs.map(hostType), feeds);
-      const wanted = pickOutputs(graph, only ?? [...results.keys()]);
+      const wanted = pickOutputs(graph, only ?? [...results.keys()], [...results.keys()]);
       for (const [name, v] of wanted) if (into?.[name]) checkInto(name, hostType(v), into[name]);
       const values = new Map<Value, Arr>(constants);
       for (const v of inputs) values.set(v, fromTensor(feeds[v.name]!));
