@@ -70,17 +70,23 @@ describe("a PNG", () => {
     test(`of ${channels} channels is the same to sharp, both ways`, async () => {
       const image = picture(37, 23, channels);
       const raw = { width: 37, height: 23, channels: channels as 1 | 2 | 3 | 4 };
-      const space = channels < 3 ? "b-w" : "srgb"; // else sharp widens gray to RGB
+      // sharp has no raw gray with alpha: it answers RGBA, so that is what is compared.
+      const space = channels === 1 ? "b-w" : "srgb";
+      const wanted =
+        channels === 2
+          ? Uint8Array.from(
+              { length: 37 * 23 * 4 },
+              (_, i) => image.data[(i >> 2) * 2 + +((i & 3) === 3)]!,
+            )
+          : image.data;
       const theirs = await sharp(await encodePng(image))
         .toColourspace(space)
         .raw()
-        .toBuffer({ resolveWithObject: true });
-      expect(theirs.info.channels).toBe(channels);
-      expect(Buffer.compare(theirs.data, image.data)).toBe(0);
+        .toBuffer();
+      expect(Buffer.compare(theirs, wanted)).toBe(0);
       for (const options of [{}, { progressive: true }, { adaptiveFiltering: true }]) {
         const file = await sharp(image.data, { raw }).toColourspace(space).png(options).toBuffer();
-        const { data, channels: got } = await decodePng(file);
-        expect([got, Buffer.compare(data, image.data)]).toEqual([channels, 0]);
+        expect(Buffer.compare((await decodePng(file)).data, wanted)).toBe(0);
       }
     });
 
