@@ -185,6 +185,18 @@ describe("emoji data set", () => {
     expect(again.pixels).toEqual(train.pixels);
     expect(await readFile(path)).toEqual(good);
     expect(await readdir(cache)).toEqual([file]); // no part file left
+    await writeFile(
+      path,
+      Buffer.from(good.toString("latin1").replace("plants", "plantz"), "latin1"),
+    );
+    expect((await emoji({ ...options, cache })).classes).toEqual(train.classes); // other facts
+    expect(await readFile(path)).toEqual(good);
+  });
+
+  test("a cache that cannot be written is a sentence that names the way out", async () => {
+    const blocked = join(cache, (await readdir(cache))[0]!, "sub"); // below a plain file
+    const few = { size: 8, sets: ["fxemoji"], categories: ["zodiac"], cache: blocked } as const;
+    await expect(emoji(few)).rejects.toThrow(/cannot write .* set UNDERPAINT_CACHE/);
   });
 
   test("drawing reports progress and can be stopped", async () => {

@@ -3,10 +3,12 @@
  * Drawn once, then read from a cache file. Which icon is what is decided in emoji-icons.ts.
  */
 
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import { writeFileAtomic } from "../formats/node.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { rng } from "../tensor/rng.ts";
 import { EMOJI_CATEGORIES, type EmojiCategory, PICTURE_CATEGORIES } from "./emoji-categories.ts";
@@ -52,7 +54,7 @@ export interface DrawProgress {
   readonly total: number;
 }
 
-/** What the cache file says about its pictures, in their order. */
+/** What is known of each drawn picture. */
 interface DrawnIcon {
   readonly style: EmojiSet;
   readonly icon: string;
@@ -125,14 +127,18 @@ export async function* drawEmoji(
   const settings = settle(options);
   const { icons: all, versions } = await emojiIcons(settings.sets, settings);
   const icons = all.filter((icon) => settings.categories.includes(icon.category));
-  const cached = { ...settings, versions, drawing: DRAWING };
-  const key = rng(JSON.stringify(cached)).uint32().toString(16).padStart(8, "0");
+  const facts: readonly DrawnIcon[] = icons.map(({ style, icon, concept, category }) => {
+    return { style, icon, concept, category };
+  });
+  // The facts are part of the key: a changed rule of category or identity must not meet an old file.
+  const key = JSON.stringify({ ...settings, versions, drawing: DRAWING, facts });
+  const hash = rng(key).uint32().toString(16).padStart(8, "0");
   const file = join(
     options.cache ?? process.env.UNDERPAINT_CACHE ?? join(homedir(), ".cache", "underpaint"),
-    `emoji-${settings.size}-${key}.safetensors`,
+    `emoji-${settings.size}-${hash}.safetensors`,
   );
-  const old = await readCache(file, JSON.stringify(cached), settings.size);
-  if (old) return { ...old, settings };
+  const old = await readCache(file, key, facts.length * settings.size ** 2 * 3);
+  if (old) return { icons: facts, pixels: old, settings };
 
   const bytes = settings.size ** 2 * 3;
   const pixels = new Uint8Array(icons.length * bytes);
@@ -146,17 +152,11 @@ export async function* drawEmoji(
     });
   }
   yield { done: icons.length, total: icons.length };
-  const facts = icons.map(({ style, icon, concept, category }) => ({
-    style,
-    icon,
-    concept,
-    category,
-  }));
-  await writeCache(
-    file,
-    { icons: facts, pixels },
-    { key: JSON.stringify(cached), size: settings.size },
-  );
+  await writeCache(file, key, {
+    dtype: "uint8",
+    shape: [icons.length, settings.size, settings.size, 3],
+    data: pixels,
+  });
   return { icons: facts, pixels, settings };
 }
 
@@ -243,34 +243,33 @@ function visibleBox({ width, height, data }: Picture) {
   return { left, top, width: right - left + 1, height: bottom - top + 1 };
 }
 
-async function writeCache(
-  file: string,
-  { icons, pixels }: Drawn,
-  { key, size }: { key: string; size: number },
-): Promise<void> {
-  const shape = [icons.length, size, size, 3];
-  const tensors = new Map([["pixels", { dtype: "uint8" as const, shape, data: pixels }]]);
-  const metadata = { settings: key, icons: JSON.stringify(icons) };
-  await writeFileAtomic(file, writeSafetensors(tensors, { metadata }));
-}
-
-/** The cache is ours, but a file can be cut short or old: anything odd means drawing again. */
-async function readCache(file: string, key: string, size: number): Promise<Drawn | undefined> {
+async function writeCache(file: string, key: string, pixels: Tensor): Promise<void> {
   try {
-    const { tensors, metadata } = readSafetensors(await readFile(file));
-    const icons = JSON.parse(metadata.icons ?? "[]") as DrawnIcon[];
-    const pixels = tensors.get("pixels")?.data;
-    if (metadata.settings !== key || !(pixels instanceof Uint8Array)) return undefined;
-    if (pixels.length !== icons.length * size * size * 3) return undefined;
-    return { icons, pixels };
-  } catch {
-    return undefined;
+    await mkdir(dirname(file), { recursive: true });
+    await writeFileAtomic(
+      file,
+      writeSafetensors(new Map([["pixels", pixels]]), { metadata: { key } }),
+    );
+  } catch (cause) {
+    throw new InputError(
+      `emoji: cannot write ${file} (${(cause as Error).message}); set UNDERPAINT_CACHE to a folder with room`,
+      { file },
+    );
   }
 }
 
-async function writeFileAtomic(path: string, bytes: Uint8Array): Promise<void> {
-  const part = `${path}.${process.pid}.part`;
-  await mkdir(join(path, ".."), { recursive: true });
-  await writeFile(part, bytes);
-  await rename(part, path);
+/** The cache is ours, but a file can be cut short or old: anything odd means drawing again. */
+async function readCache(
+  file: string,
+  key: string,
+  bytes: number,
+): Promise<Uint8Array | undefined> {
+  try {
+    const { tensors, metadata } = readSafetensors(await readFile(file));
+    const pixels = tensors.get("pixels")?.data;
+    const good = metadata.key === key && pixels instanceof Uint8Array && pixels.length === bytes;
+    return good ? pixels : undefined;
+  } catch {
+    return undefined;
+  }
 }
