@@ -88,9 +88,12 @@ const contribution = (ids: Value, p: Bind, at: { k: number; config: VqvaeConfig 
 export function spread(rows: Value, p: Bind, at: { k: number; config: VqvaeConfig }): Value {
   const { k, config } = at;
   const pn = config.patchNums[k]!;
-  const h = reshape(transpose(rows, [0, 2, 1]), [rows.shape[0]!, config.latent, pn, pn]);
-  return phi(resize(h, "bicubic", latentSide(config)), p, at);
+  return phi(resize(toMap(rows, pn), "bicubic", latentSide(config)), p, at);
 }
+
+/** B pn² C -> B C pn pn. */
+const toMap = (rows: Value, pn: number): Value =>
+  reshape(transpose(rows, [0, 2, 1]), [rows.shape[0]!, rows.shape[2]!, pn, pn]);
 
 /** Nearest code of each row: by distance, or by cosine with `usingZnorm`. z N C -> ids N (int64). */
 function nearestCodes(z: Value, p: Bind, { usingZnorm }: VqvaeConfig): Value {
@@ -162,6 +165,21 @@ export function fHatsFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value[] 
       return contribution(own, p, { k, config });
     });
     fHats.push(k ? add(fHats[k - 1]!, h) : h);
+    return fHats;
+  }, []);
+}
+
+/**
+ * fHat after each scale at that scale's own size, enlarged from scale to scale: pictures that grow, for show. The
+ * official code calls it experimental (`all_to_max_scale=False`). ids B L -> K of B C pn pn.
+ */
+export function growingFHats(ids: Value, p: Bind, config: VqvaeConfig): Value[] {
+  const starts = scaleStarts(config.patchNums);
+  return config.patchNums.reduce<Value[]>((fHats, pn, k) => {
+    const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B pn²
+    const rows = embedding(p("quantize.embedding.weight"), own); // B pn² C
+    const h = phi(toMap(rows, pn), p, { k, config });
+    fHats.push(k ? add(resize(fHats[k - 1]!, "bicubic", pn), h) : h);
     return fHats;
   }, []);
 }

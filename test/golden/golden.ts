@@ -112,17 +112,19 @@ export function tinyVarWeights(which: "l2" | "saln"): Map<string, Tensor> {
 export function layerOutput(g: Graph, scope: string): Value {
   const node = g.nodes.findLast((n) => n.scope === scope);
   if (!node)
-    throw new Error(`no node in scope ${scope}; there are ${new Set(g.nodes.map((n) => n.scope))}`);
+    throw new Error(
+      `no node in scope ${scope}; there are ${[...new Set(g.nodes.map((n) => n.scope))]}`,
+    );
   return node.outputs[0]!;
 }
 
 /** Builds a graph with named results, runs it once and frees it. */
 export async function evaluate(
-  build: (g: Graph) => Record<string, Value>,
+  build: (g: Graph) => Readonly<Record<string, Value | undefined>>,
   feeds: Tensors = {},
 ): Promise<Record<string, Tensor>> {
   const g = createGraph();
-  for (const [name, value] of Object.entries(build(g))) output(g, name, value);
+  for (const [name, value] of Object.entries(build(g))) if (value) output(g, name, value);
   const session: Session = await (await openBackend()).compile(g);
   try {
     return await session.run(feeds);
