@@ -1,0 +1,172 @@
+/** `underpaint train vqvae DATA`: trains a tokenizer. The loop and its words are in training.ts. */
+
+import type { Command } from "commander";
+import {
+  imageSide,
+  labVqvaeConfig,
+  patchNumsFor,
+  patchSize,
+  type VqvaeConfig,
+} from "../image/config.ts";
+import { openRun } from "../train/run.node.ts";
+import { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "../train/vqvae.ts";
+import { interruptible } from "./errors.ts";
+import { givenFlags, listFlag, numberFlag } from "./flags.ts";
+import { AUGMENT_FLAGS, addRecipeFlags, type RecipeFlags, readRecipe } from "./recipe-flags.ts";
+import type { Terminal } from "./terminal.ts";
+import { vqvaeCost } from "./train-cost.ts";
+import {
+  addSharedFlags,
+  backendWith,
+  earlierRecipe,
+  type Json,
+  openSplits,
+  partOf,
+  printPlan,
+  type SharedFlags,
+  shellWord,
+  train,
+} from "./training.ts";
+
+const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment">> = {
+  steps: { sentence: "Length of the whole run", unit: "updates", min: 1, max: 1e9 },
+  batch: { sentence: "Size of a batch", unit: "pictures", min: 1, max: 65_536 },
+  seed: { sentence: "Where all chance comes from", min: 0, max: 2 ** 32 - 1 },
+  lr: { sentence: "Highest learning rate", real: true, min: 0, max: 10 },
+  warmup: { sentence: "Linear rise of the learning rate", unit: "updates", min: 0, max: 1e9 },
+  weightDecay: { sentence: "Decoupled weight decay", real: true, min: 0, max: 10 },
+  clip: { sentence: "Largest joint norm of the gradients, 0 for no limit", real: true, min: 0 },
+  l1: { sentence: "Weight of the mean absolute error", real: true, min: 0 },
+  l2: { sentence: "Weight of the mean squared error", real: true, min: 0 },
+  vq: { sentence: "Weight of the codebook and commitment loss", real: true, min: 0 },
+  reviveEvery: {
+    sentence: "Between revivals of dead codes, 0 for never",
+    unit: "updates",
+    min: 0,
+    max: 1e9,
+  },
+};
+
+const MODEL_FLAGS: RecipeFlags<
+  "channels" | "resBlocks" | "groups" | "latent" | "codes" | "quantResi" | "beta"
+> = {
+  channels: { sentence: "Width of the first level", unit: "channels", min: 1, max: 4096 },
+  resBlocks: { sentence: "Residual blocks of a level", min: 1, max: 16 },
+  groups: { sentence: "Groups of the normalisations", min: 1, max: 4096 },
+  latent: { sentence: "Width of a code vector", unit: "channels", min: 1, max: 1024 },
+  codes: { sentence: "Size of the codebook", unit: "codes", min: 2, max: 1_048_576 },
+  quantResi: {
+    sentence: "Share of the convolution in phi, 0 for none",
+    real: true,
+    min: 0,
+    max: 1,
+  },
+  beta: { sentence: "Weight of the commitment loss", real: true, min: 0 },
+};
+
+export function addTrainVqvae(parent: Command, terminal: Terminal): void {
+  const start = labVqvaeConfig();
+  const command = parent
+    .command("vqvae")
+    .description("Trains a tokenizer: pictures to token maps of rising size, and back");
+  addSharedFlags(command, "runs/vqvae");
+  addRecipeFlags(command, RECIPE_FLAGS, VQVAE_RECIPE);
+  addRecipeFlags(command, AUGMENT_FLAGS, {
+    flip: 0,
+    shift: 0,
+    scale: 0,
+    hue: 0,
+    saturation: 0,
+    brightness: 0,
+  });
+  numberFlag(command, "--size <n>", {
+    sentence: "Side of the pictures",
+    unit: "pixels",
+    min: 1,
+    max: 4096,
+    fallback: imageSide(start),
+  });
+  addRecipeFlags(command, MODEL_FLAGS, start);
+  listFlag(command, "--ch-mult <list>", {
+    sentence: "Width of each level over the first; each next level halves the side",
+    fallback: start.chMult,
+  });
+  listFlag(command, "--patch-nums <list>", {
+    sentence: "Sides of the token maps; default those in use for the size",
+  });
+  command
+    .option("--no-attention", "Leave out the attention of the deepest level")
+    .option("--no-mid-attention", "Leave out the attention in the middle")
+    .action(async (data: string, flags: SharedFlags) => {
+      process.exitCode = await interruptible((signal) =>
+        run(terminal, { data, flags, command, signal }),
+      );
+    });
+}
+
+async function run(
+  terminal: Terminal,
+  {
+    data,
+    flags,
+    command,
+    signal,
+  }: { data: string; flags: SharedFlags; command: Command; signal: AbortSignal },
+): Promise<number> {
+  const recipe = { data, ...readVqvaeRecipe(command, earlierRecipe(flags.run)) };
+  const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
+  if (flags.dryRun) {
+    printPlan(terminal, vqvaeCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
+    return 0;
+  }
+  const sets = await openSplits(terminal, data, { size: imageSide(recipe.model), signal });
+  const { run, checkpoint } = await openRun(flags.run, recipe);
+  const backend = await backendWith(flags.threads);
+  const task = await vqvaeTask(recipe, sets, { backend, checkpoint });
+  return train(
+    terminal,
+    { task, run },
+    {
+      steps: recipe.steps,
+      done: checkpoint?.step,
+      command,
+      json: flags.json,
+      signal,
+      metric: "psnr",
+      again,
+      next: (file) => `underpaint train var ${shellWord(data)} --tokenizer ${shellWord(file)}`,
+    },
+  );
+}
+
+/** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */
+export function readVqvaeRecipe(command: Command, before: Json | undefined): VqvaeRecipe {
+  const given = givenFlags(command);
+  const old = partOf(before, "model") as Partial<VqvaeConfig> | undefined;
+  const { size, chMult, patchNums, attention, midAttention } = command.opts();
+  const choose = <T>(key: string, typed: T, earlier: T | undefined): T =>
+    given.has(key) ? typed : (earlier ?? typed);
+  const levels: readonly number[] = choose("chMult", chMult, old?.chMult);
+  const sides =
+    given.has("size") || !old ? patchNumsFor(size, patchSize({ chMult: levels })) : old.patchNums;
+  const model = labVqvaeConfig({
+    ...old,
+    ...readRecipe(
+      command,
+      Object.keys(MODEL_FLAGS) as (keyof typeof MODEL_FLAGS)[],
+      partOf(before, "model"),
+    ),
+    chMult: levels,
+    patchNums: given.has("patchNums") ? patchNums : sides,
+    attention: choose("attention", attention, old?.attention),
+    midAttention: choose("midAttention", midAttention, old?.midAttention),
+  });
+  const keys = Object.keys(RECIPE_FLAGS) as (keyof typeof RECIPE_FLAGS)[];
+  const strengths = Object.keys(AUGMENT_FLAGS) as (keyof typeof AUGMENT_FLAGS)[];
+  return {
+    ...VQVAE_RECIPE,
+    ...readRecipe(command, keys, before),
+    augment: readRecipe(command, strengths, partOf(before, "augment")),
+    model,
+  };
+}

@@ -1,0 +1,182 @@
+/** What both trainers share on the command line: data, the run's folder, the bar, Ctrl-C, the closing lines. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { DATASET_SYNTAX, openDataset, prepareDataset } from "../data/open.ts";
+import type { ImageDataset } from "../data/types.ts";
+import { InputError } from "../formats/errors.ts";
+import type { Backend } from "../tensor/backend.ts";
+import { openBackend } from "../tensor/backend.ts";
+import { type Task, type TrainEvent, trainLoop } from "../train/loop.ts";
+import type { Metrics, Run } from "../train/run.node.ts";
+import { numberFlag } from "./flags.ts";
+import { figure, plural, table } from "./format.ts";
+import { progress } from "./progress.ts";
+import { addRecipeFlags, LOOP_FLAGS, readRecipe } from "./recipe-flags.ts";
+import type { Terminal } from "./terminal.ts";
+import { costRows, type TrainCost } from "./train-cost.ts";
+
+/** What both trainers take besides their recipe. */
+export interface SharedFlags {
+  readonly run: string;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+  readonly threads?: number;
+}
+
+/** The argument and the flags of both trainers. */
+export function addSharedFlags(command: Command, folder: string): Command {
+  command
+    .argument("<data>", `Pictures to learn: ${DATASET_SYNTAX.join("; ")}`)
+    .option(
+      "--run <folder>",
+      "Folder for recipe, metrics, checkpoint and sheets; a run that is there goes on",
+      folder,
+    )
+    .option("--dry-run", "Print parameters, FLOPs and memory, and train nothing", false)
+    .option("--json", "Print what happens as one JSON object per line on stdout", false);
+  numberFlag(command, "--threads <n>", {
+    sentence: "Processor threads, default all",
+    min: 1,
+    max: 1024,
+  });
+  addRecipeFlags(command, LOOP_FLAGS, {});
+  return command;
+}
+
+/** Plain JSON by key, as a run's folder holds it. */
+export type Json = Readonly<Record<string, unknown>>;
+
+/** What the run in `folder` was started with; undefined where there is none. */
+export function earlierRecipe(folder: string): Json | undefined {
+  const file = join(folder, "run.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    const recipe: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (typeof recipe === "object" && recipe !== null) return recipe as Json;
+  } catch {
+    // falls to the sentence below
+  }
+  throw new InputError(`${file} is not the recipe of a run; move the folder away to start afresh`, {
+    file,
+  });
+}
+
+/** A part of an earlier recipe that is an object itself. */
+export const partOf = (recipe: Json | undefined, key: string): Json | undefined =>
+  recipe?.[key] as Json | undefined;
+
+/** A backend that uses that many threads. */
+export async function backendWith(threads: number | undefined): Promise<Backend> {
+  const backend = await openBackend();
+  return {
+    name: backend.name,
+    compile: (graph, options) => backend.compile(graph, { threads, ...options }),
+  };
+}
+
+/** Both splits at the model's size; the slow part with a bar. */
+export async function openSplits(
+  terminal: Terminal,
+  spec: string,
+  { size, signal }: { size: number; signal: AbortSignal },
+): Promise<{ train: ImageDataset; test: ImageDataset }> {
+  let shown: ReturnType<typeof progress> | undefined;
+  for await (const { done, total } of prepareDataset(spec, { size, signal })) {
+    shown ??= progress(terminal, { of: total, what: "drawing pictures" });
+    shown.update(done);
+  }
+  const [train, test] = [
+    await openDataset(spec, { size, split: "train", signal }),
+    await openDataset(spec, { size, split: "test", signal }),
+  ];
+  terminal.say(
+    `${spec}: ${plural(train.count, "picture")} to learn, ${plural(test.count, "picture")} to test, ${plural(train.classes.length, "class", "classes")}`,
+  );
+  return { train, test };
+}
+
+/** Prints the plan of --dry-run; on stdout as JSON where that is wanted. */
+export function printPlan(
+  terminal: Terminal,
+  cost: TrainCost,
+  { recipe, json, next }: { recipe: Json; json: boolean; next: string },
+): void {
+  if (json) terminal.print(JSON.stringify({ recipe, cost }));
+  else terminal.say(table(costRows(cost), { right: [1] }));
+  terminal.say(terminal.dim(`next: ${next}`));
+}
+
+export interface TrainingOptions {
+  readonly steps: number;
+  readonly done?: number;
+  readonly command: Command;
+  readonly json: boolean;
+  readonly signal: AbortSignal;
+  /** The metric that stands beside the loss in the bar. */
+  readonly metric: string;
+  /** The command that goes on with this run. */
+  readonly again: string;
+  /** The command to try with the finished file. */
+  readonly next: (file: string) => string;
+}
+
+/**
+ * Trains to the end or to Ctrl-C. @returns the exit code: 130 where it was stopped, with the checkpoint saved and
+ * the way on printed
+ */
+export async function train(
+  terminal: Terminal,
+  { task, run }: { task: Task; run: Run },
+  options: TrainingOptions,
+): Promise<number> {
+  const { steps, done = 0, signal, json, command } = options;
+  const every = readRecipe(command, ["saveEvery", "evaluateEvery", "drawEvery"], undefined);
+  if (done > 0) terminal.say(`${run.folder}: goes on after ${plural(done, "update")} of ${steps}`);
+  const shown = progress(terminal, { of: steps, from: done, what: "training" });
+  const say = (line: string) => {
+    shown.clear();
+    terminal.say(line);
+  };
+  const lines: { [K in TrainEvent["kind"]]: (event: Extract<TrainEvent, { kind: K }>) => void } = {
+    step: ({ step, metrics }) => shown.update(step, metricsLine(metrics, ["loss", options.metric])),
+    evaluation: ({ step, metrics }) =>
+      say(`update ${step}: ${metricsLine(metrics, Object.keys(metrics))}`),
+    sheet: ({ file }) => say(terminal.dim(`drew ${file}`)),
+    checkpoint: () => {},
+    stopped: ({ step }) => {
+      say(`stopped after update ${step} of ${steps}, everything is saved in ${run.folder}`);
+      say(`next: ${options.again}`);
+    },
+    finished: ({ file }) => {
+      say(`saved ${file}`);
+      say(`next: ${options.next(file)}`);
+    },
+  };
+  let stopped = false;
+  try {
+    for await (const event of trainLoop(task, run, { steps, done, signal, ...every })) {
+      if (json) terminal.print(JSON.stringify(event));
+      (lines[event.kind] as (event: TrainEvent) => void)(event);
+      stopped = event.kind === "stopped";
+      if (event.kind === "step") await breathe();
+    }
+  } finally {
+    shown.clear();
+  }
+  return stopped ? 130 : 0;
+}
+
+const metricsLine = (metrics: Metrics, keys: readonly string[]): string =>
+  keys
+    .filter((key) => metrics[key] !== undefined)
+    .map((key) => `${key} ${figure(metrics[key]!)}`)
+    .join("  ");
+
+/** The native runtime blocks the event loop while it computes; between updates, signals get their turn. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A word of a command line, quoted where a shell would split it. */
+export const shellWord = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
