@@ -129,11 +129,11 @@ export function categoryOf(group: string, name: string): EmojiCategory | undefin
   return RULES.find(([g, rule]) => g === group && rule.test(name))?.[2];
 }
 
-const TONE = /(-(medium-)?(light|medium|dark)-skin-tone)+$/;
+const TONE = /-(medium-)?(light|medium|dark)-skin-tone/;
 
 /** What is removed from a name to reach its concept: tone, direction, hair and gender variants are one concept. */
 const VARIANTS: readonly (readonly [RegExp, string])[] = [
-  [TONE, ""],
+  [new RegExp(TONE, "g"), ""],
   [/-facing-right$/, ""],
   [/^(family|couple-with-heart|kiss)-(man|woman|boy|girl|adult|child)(-.*)?$/, "$1"],
   [/^(woman-and-man|women|men|two-women|two-men)-holding-hands$/, "people-holding-hands"],

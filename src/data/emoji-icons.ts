@@ -66,6 +66,15 @@ export interface EmojiIcon {
   readonly svg: (pixels: number) => string;
 }
 
+/** Names of a set that mean another emoji in CLDR, or none. */
+const OWN_NAMES: Readonly<Partial<Record<EmojiSet, ReadonlyMap<string, string>>>> = {
+  fxemoji: FXEMOJI_NAMES,
+  emojione: new Map([
+    ["dizzy-face", "face-with-crossed-out-eyes"],
+    ["hugging-face", "smiling-face-with-open-hands"],
+  ]),
+};
+
 /** A body that names style classes lost its style sheet in conversion and would be drawn black. */
 const LOST_STYLE = 'class="';
 
@@ -142,7 +151,7 @@ function iconsOf(style: EmojiSet, set: IconSet, cldr: CldrNames): EmojiIcon[] {
   for (const [icon, body] of Object.entries(set.icons)) {
     if (body.hidden) continue; // superseded drawings
     const code = codes.get(icon);
-    const texts = [FXEMOJI_NAMES.get(icon) ?? icon, ...(alternatives.get(icon) ?? [])];
+    const texts = [OWN_NAMES[style]?.get(icon) ?? icon, ...(alternatives.get(icon) ?? [])];
     const known =
       (code && cldr.byCode.get(code)) ??
       texts.map((text) => cldr.byText.get(squash(text))).find((text) => text);
@@ -163,7 +172,8 @@ function iconsOf(style: EmojiSet, set: IconSet, cldr: CldrNames): EmojiIcon[] {
 /** One picture per concept: the plainest, then the first by name. */
 function plainest(icons: readonly EmojiIcon[]): EmojiIcon[] {
   const best = new Map<string, EmojiIcon>();
-  const rank = (i: EmojiIcon) => `${plainness(i.name)}/${i.name}/${i.icon}`;
+  const rank = (i: EmojiIcon) =>
+    `${String(plainness(i.name)).padStart(2, "0")}/${i.name}/${i.icon}`;
   for (const icon of icons) {
     const rival = best.get(icon.concept);
     if (!rival || rank(icon) < rank(rival)) best.set(icon.concept, icon);
