@@ -36,7 +36,7 @@ function activeValues(nodes: readonly Node[], wrt: readonly Value[]): Set<Value>
   const active = new Set(wrt);
   for (const node of nodes)
     if (node.op !== "StopGradient" && node.inputs.some((v) => v && active.has(v)))
-      for (const y of node.outputs) if (y.dtype === "float32") active.add(y);
+      for (const y of node.outputs) if (y.dtype.startsWith("float")) active.add(y);
   return active;
 }
 

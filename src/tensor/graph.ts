@@ -158,7 +158,7 @@ export function addNode(
       throw new ShapeError(
         `${op}: "${v.name}" belongs to graph ${v.graph.name}, not ${g.name}; build both in one graph`,
       );
-  const scope = g.scopes.join(".");
+  const scope = g.scopes.filter(Boolean).join(".");
   const rule = infer[op];
   if (!rule) throw new ShapeError(`${op}: no shape rule for this op; add one line to infer.ts`);
   let types: { dtype: DType; shape: Dim[] }[];

@@ -176,6 +176,7 @@ add(
     o.cast(b!, "float32"),
     o.cast(b!, "int64"),
     o.cast(o.cast(x!, "float16"), "float32"),
+    o.mul(o.cast(x!, "float64"), 1 / 3),
   ],
 );
 add(

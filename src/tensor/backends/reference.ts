@@ -64,7 +64,7 @@ function referenceSession(
       const wanted = pickOutputs(graph, only ?? [...results.keys()], [...results.keys()]);
       for (const [name, v] of wanted) if (into?.[name]) checkInto(name, hostType(v), into[name]);
       const values = new Map<Value, Arr>(constants);
-      for (const v of inputs) values.set(v, fromTensor(feeds[v.name]!));
+      for (const v of inputs) values.set(v, fromTensor(feeds[v.name]!, v.dtype));
       const watch = nanCheck ? nanWatch() : undefined;
       for (const [v, a] of values) watch?.feed(v, a);
       for (const node of nodes) {

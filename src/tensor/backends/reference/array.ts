@@ -37,7 +37,8 @@ export function roundTo({ dtype, data }: Arr, precision: Precision): void {
   if (round) for (let i = 0; i < data.length; i++) data[i] = round(data[i]!);
 }
 
-export function fromTensor({ dtype, shape, data }: Tensor): Arr {
+/** `as` is the dtype it has in the graph: a float64 tensor may stand for a float32 value. */
+export function fromTensor({ dtype, shape, data }: Tensor, as: DType = dtype): Arr {
   const read: (i: number) => number =
     dtype === "float16"
       ? (i) => float16Value(data[i] as number)
@@ -45,7 +46,7 @@ export function fromTensor({ dtype, shape, data }: Tensor): Arr {
         ? (i) => exactInt(data[i] as bigint)
         : (i) => data[i] as number;
   return arr(
-    dtype === "float64" ? "float32" : dtype,
+    as,
     shape,
     Float64Array.from({ length: data.length }, (_, i) => read(i)),
   );

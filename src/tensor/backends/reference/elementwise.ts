@@ -58,7 +58,7 @@ const cast: Kernel = (c) => {
       : to.startsWith("float")
         ? (v: number) => v
         : Math.trunc;
-  return [arr(to === "float64" ? "float32" : to, x.shape, x.data.map(convert))];
+  return [arr(to, x.shape, x.data.map(convert))];
 };
 
 export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
