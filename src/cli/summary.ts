@@ -1,0 +1,105 @@
+/** What a checkpoint holds, told from its header: kind, configuration, parameters, tensors. Runs and trusts nothing. */
+
+import { BYTES, type DType, sizeOf } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
+import { openFile, readTensorFile } from "../formats/node.ts";
+import { readSafetensorsHeader } from "../formats/safetensors.ts";
+import { imageSide, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import { inferVarConfig, inferVqvaeConfig, modelKind, type Shapes } from "../image/infer-config.ts";
+import { noteConfig, readNote } from "../image/note.ts";
+
+export interface TensorRow {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+export interface Summary {
+  readonly file: string;
+  /** Bytes of the file. */
+  readonly size: number;
+  readonly format: string;
+  /** What it is for: a model, or the state of a training run. */
+  readonly kind: "var" | "vqvae" | "training state" | "tensors";
+  /** Values in tensors that are trained, as far as names tell: everything that is a float. */
+  readonly parameters: number;
+  readonly config?: VarConfig | VqvaeConfig;
+  /** H = W of the pictures, where the file tells. */
+  readonly pictureSize?: number;
+  readonly classes?: readonly string[];
+  readonly tensors: readonly TensorRow[];
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Why there is no configuration. */
+  readonly doubt?: string;
+}
+
+interface Contents {
+  readonly format: string;
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly dtype: DType; readonly shape: readonly number[] }
+  >;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+const FLOATS: ReadonlySet<DType> = new Set(["float16", "bfloat16", "float32", "float64", "int8"]);
+
+/** Looks into a checkpoint of any format. @throws InputError when it is none */
+export async function summarize(file: string): Promise<Summary> {
+  const { size, contents } = await look(file);
+  const { tensors, metadata, format } = contents;
+  const rows = [...tensors].map(([name, { dtype, shape }]) => ({
+    name,
+    dtype,
+    shape,
+    bytes: sizeOf(shape) * BYTES[dtype],
+  }));
+  const parameters = rows
+    .filter(({ dtype }) => FLOATS.has(dtype))
+    .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const common = { file, size, format, parameters, tensors: rows, metadata };
+  if (metadata["underpaint.checkpoint"] !== undefined) return { ...common, kind: "training state" };
+  const kind = modelKind(tensors.keys());
+  if (kind === undefined) return { ...common, kind: "tensors" };
+  try {
+    return { ...common, kind, ...configOf(kind, file, contents) };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { ...common, kind, doubt: error.message };
+  }
+}
+
+function configOf(kind: "var" | "vqvae", file: string, { tensors, metadata }: Contents) {
+  const note = readNote(metadata, { kind, what: file });
+  // Only shapes are looked at: the data is not in memory.
+  const shapes: Shapes = tensors;
+  if (kind === "var") {
+    const config = note
+      ? noteConfig(note, { kind: "var", what: file })
+      : inferVarConfig(shapes, { what: file });
+    return { config, classes: note?.classes };
+  }
+  const config = note
+    ? noteConfig(note, { kind: "vqvae", what: file })
+    : inferVqvaeConfig(shapes, { what: file });
+  return { config, pictureSize: imageSide(config) };
+}
+
+/** A safetensors file by its header alone; everything else whole, as its shapes are spread over it. */
+async function look(file: string): Promise<{ size: number; contents: Contents }> {
+  const source = await openFile(file);
+  try {
+    const { size } = source;
+    const ninth = size > 9 ? (await source.read(8, 1))[0] : undefined;
+    if (ninth !== 0x7b) return { size, contents: await readTensorFile(file) };
+    const { entries, metadata } = await readSafetensorsHeader(source);
+    return { size, contents: { format: "safetensors", tensors: entries, metadata } };
+  } catch (error) {
+    if (error instanceof InputError && !error.message.startsWith(file))
+      throw new InputError(`${file}: ${error.message}`, error.data);
+    throw error;
+  } finally {
+    await source.close();
+  }
+}
