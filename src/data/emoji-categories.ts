@@ -135,7 +135,7 @@ const TONE = /-(medium-)?(light|medium|dark)-skin-tone/;
 const VARIANTS: readonly (readonly [RegExp, string])[] = [
   [new RegExp(TONE, "g"), ""],
   [/-facing-right$/, ""],
-  [/^(family|couple-with-heart|kiss)-(man|woman|boy|girl|adult|child)(-.*)?$/, "$1"],
+  [/^(family|couple-with-heart|kiss)-(man|woman|person|boy|girl|adult|child)(-.*)?$/, "$1"],
   [/^(woman-and-man|women|men|two-women|two-men)-holding-hands$/, "people-holding-hands"],
   [/^(man|woman|men|women|person|people)-/, ""],
   [/^(deaf|pregnant|old)-(man|woman|person)$/, "$1-person"],
