@@ -48,7 +48,8 @@ function window(c: InferContext, size: Dim, i: number, kernel: number): number {
   if (typeof size !== "number") return fail(c, `spatial size "${size}" must be a number`);
   const [stride, pads] = [intList(c, "strides", [1, 1]), intList(c, "pads", [0, 0, 0, 0])];
   if (pads.some((p) => p < 0)) fail(c, `pads ${pads} must not be negative; slice instead`);
-  const span = size + pads[i]! + pads[i + 2]! - kernel;
+  const reach = intList(c, "dilations", [1, 1])[i]! * (kernel - 1) + 1;
+  const span = size + pads[i]! + pads[i + 2]! - reach;
   if (span < 0) fail(c, `a window of ${kernel} does not fit in ${size} with padding ${pads}`);
   return Math.floor(span / stride[i]!) + 1;
 }
@@ -56,19 +57,18 @@ function window(c: InferContext, size: Dim, i: number, kernel: number): number {
 /** Checks images and weights of a convolution; the weights must be numbers throughout. */
 function convShapes(c: InferContext): { x: Shape; w: number[] } {
   const [x, w] = [at(c, 0).shape, at(c, 1).shape];
-  wantAttr(c, "group", 1);
-  wantAttr(c, "dilations", [1, 1]);
   if (x.length !== 4 || w.length !== 4) fail(c, "wants images B C H W and weights O C kh kw");
   if (w.some((d) => typeof d !== "number")) fail(c, "sizes of weights must be numbers");
-  const [sy, sx] = intList(c, "strides", [1, 1]);
-  if (sy !== sx) fail(c, `strides ${sy} and ${sx} differ; only equal ones are supported`);
   return { x, w: w as number[] };
 }
 
 export const conv: Rule = (c) => {
   const dtype = sameDtypes(c);
   const { x, w } = convShapes(c);
-  if (x[1] !== w[1]) fail(c, `image has ${x[1]} channels, weights take ${w[1]}`);
+  const group = int(c, "group", 1);
+  const takes = w[1]! * group;
+  if (x[1] !== takes) fail(c, `image has ${x[1]} channels, weights take ${takes}`);
+  if (w[0]! % group) fail(c, `${group} groups do not divide ${w[0]} output channels`);
   const bias = c.inputs[2];
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== w[0]))
     fail(c, `bias must be [${w[0]}], one entry per output channel`);
@@ -80,16 +80,21 @@ export const conv: Rule = (c) => {
 export const convTranspose: Rule = (c) => {
   const dtype = sameDtypes(c);
   const { x, w } = convShapes(c);
-  if (c.inputs.length > 2) fail(c, "takes no bias; add it afterwards");
+  const out = w[1]! * int(c, "group", 1);
+  const bias = c.inputs[2];
+  if (bias && (bias.shape.length !== 1 || bias.shape[0] !== out))
+    fail(c, `bias must be [${out}], one entry per output channel`);
   if (x[1] !== w[0]) fail(c, `image has ${x[1]} channels, weights take ${w[0]}`);
   const [stride, pads] = [intList(c, "strides", [1, 1]), intList(c, "pads", [0, 0, 0, 0])];
+  const dilation = intList(c, "dilations", [1, 1]);
   const extra = intList(c, "output_padding", [0, 0]);
   const spatial = [0, 1].map((i) => {
     const n = x[i + 2]!;
     if (typeof n !== "number") return fail(c, `spatial size "${n}" must be a number`);
-    return stride[i]! * (n - 1) + w[i + 2]! - pads[i]! - pads[i + 2]! + extra[i]!;
+    const reach = dilation[i]! * (w[i + 2]! - 1) + 1;
+    return stride[i]! * (n - 1) + reach - pads[i]! - pads[i + 2]! + extra[i]!;
   });
-  return [{ dtype, shape: [x[0]!, w[1]!, ...spatial] }];
+  return [{ dtype, shape: [x[0]!, out, ...spatial] }];
 };
 
 /** Windows that do not overlap, no padding. */

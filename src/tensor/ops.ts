@@ -242,6 +242,42 @@ export function upsample2x(x: Value): Value {
   return reshape(twice, [B, C, 2 * H, 2 * W]);
 }
 
+/** What two neighbouring output pixels see of a 3-tap kernel when each input pixel stands twice: 4 taps from 3. */
+const DOUBLED = [
+  [0, 0, 1],
+  [0, 1, 1],
+  [1, 1, 0],
+  [1, 0, 0],
+] as const;
+
+/**
+ * conv2d(upsample2x(x), weight, { bias, pad: 1 }) for 3x3 kernels as one transposed convolution with a 4x4 kernel
+ * summed beforehand: 4/9 of the work, and the large image is never made. x B C H W -> B O 2H 2W.
+ */
+export function upsample2xConv(x: Value, weight: Value, bias: Value): Value {
+  const [O, C, kh, kw] = weight.shape as [number, number, number, number];
+  if (kh !== 3 || kw !== 3)
+    throw new ShapeError(
+      `upsample2xConv: got a ${kh}x${kw} kernel, want 3x3; use upsample2x, conv2d`,
+    );
+  const taps = sharedConstant(x.graph, "doubled taps", () => ({
+    dtype: "float32",
+    shape: [9, 16],
+    data: Float32Array.from({ length: 144 }, (_, n) => {
+      const [from, to] = [Math.floor(n / 16), n % 16];
+      const row = DOUBLED[Math.floor(to / 4)]![Math.floor(from / 3) as 0 | 1 | 2];
+      return row * DOUBLED[to % 4]![(from % 3) as 0 | 1 | 2];
+    }),
+  }));
+  const flat = transpose(reshape(weight, [O, C, 9]), [1, 0, 2]); // C O 9
+  const kernel = reshape(matmul(flat, taps), [C, O, 4, 4]);
+  return one("ConvTranspose", [x, kernel, bias], {
+    kernel_shape: [4, 4],
+    strides: [2, 2],
+    pads: [1, 1, 1, 1],
+  });
+}
+
 // ---- reductions
 
 export interface ReduceOptions {

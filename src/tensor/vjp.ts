@@ -4,6 +4,12 @@ import type { Value } from "./graph.ts";
 import * as o from "./ops.ts";
 import { staticShape } from "./shape.ts";
 import { convInputGradient, convWeightGradient } from "./vjp-conv.ts";
+import {
+  convolve,
+  generalInputGradient,
+  generalWeightGradient,
+  isPlain,
+} from "./vjp-conv-general.ts";
 import * as folds from "./vjp-folds.ts";
 import * as movement from "./vjp-movement.ts";
 import { outerSums, type Rule, sumTo } from "./vjp-rule.ts";
@@ -65,8 +71,8 @@ const quickGelu: Rule = ({ x: [x], y, attrs }, g) => [
 ];
 
 const conv: Rule = ({ x: [x, w, b], attrs }, g) => [
-  () => convInputGradient(x!, w!, g, attrs),
-  () => convWeightGradient(x!, w!, g, attrs),
+  () => (isPlain(attrs) ? convInputGradient : generalInputGradient)(x!, w!, g, attrs),
+  () => (isPlain(attrs) ? convWeightGradient : generalWeightGradient)(x!, w!, g, attrs),
   b && (() => channelSums(g)),
 ];
 /** B C H W -> C. */
@@ -76,13 +82,10 @@ const channelSums = (g: Value): Value => {
 };
 
 /** The adjoint of a convolution: its input gradient is that convolution, its weight gradient the same with roles swapped. */
-const convTranspose: Rule = ({ x: [x, w], attrs }, g) => [
-  () => {
-    const [top, left, bottom, right] = attrs.pads as [number, number, number, number];
-    const stride = (attrs.strides as readonly number[])[0]!;
-    return o.conv2d(g, w!, { stride, pad: [top, left, bottom, right] });
-  },
-  () => convWeightGradient(g, w!, x!, attrs),
+const convTranspose: Rule = ({ x: [x, w, b], attrs }, g) => [
+  () => convolve(g, w!, attrs),
+  () => (isPlain(attrs) ? convWeightGradient : generalWeightGradient)(g, w!, x!, attrs),
+  b && (() => channelSums(g)),
 ];
 
 /** Every cell of a window gets its share. */

@@ -273,6 +273,28 @@ for (const [name, kernel, options] of [
       { shapes: { x: [batch, 3, 6, 5] } },
     );
 }
+add(
+  "conv and its transpose with groups, dilations and unequal strides",
+  (r) => ({
+    x: floats(r, [2, 4, 7, 8]),
+    w: floats(r, [6, 2, 2, 3]),
+    g: floats(r, [2, 6, 3, 4]),
+    b: floats(r, [4]),
+  }),
+  ({ x, w, g, b }) => {
+    const attrs = {
+      kernel_shape: [2, 3],
+      strides: [2, 1],
+      dilations: [2, 3],
+      pads: [1, 0, 0, 2],
+      group: 2,
+    };
+    return [
+      ...addNode(x!.graph, "Conv", [x, w], attrs),
+      ...addNode(x!.graph, "ConvTranspose", [g, w, b], { ...attrs, output_padding: [1, 0] }),
+    ];
+  },
+);
 for (const [stride, pads, extra] of [
   [1, [0, 0, 0, 0], [0, 0]],
   [2, [0, 0, 1, 1], [0, 1]],
@@ -418,6 +440,14 @@ add(
   (r) => ({ x: floats(r, [2, 3, 2, 3]), y: floats(r, [2, 3, 2, 3]) }),
   ({ x, y }) => [o.upsample2x(x!), o.upsample2x(y!)],
   { shapes: { y: ["B", 3, 2, 3] } },
+);
+add(
+  "upsample2xConv beside upsample2x and conv2d",
+  (r) => ({ x: floats(r, [2, 3, 2, 3]), w: floats(r, [4, 3, 3, 3]), b: floats(r, [4]) }),
+  ({ x, w, b }) => [
+    o.upsample2xConv(x!, w!, b!),
+    o.conv2d(o.upsample2x(x!), w!, { bias: b!, pad: 1 }),
+  ],
 );
 
 // ---- folds

@@ -114,7 +114,7 @@ const convolutions = subjectsOf(
     extra: fc.tuple(fc.nat(2), fc.nat(2)),
     stride: fc.integer({ min: 1, max: 3 }),
     pad: fc.tuple(side, side, side, side),
-    channels: fc.tuple(fc.integer({ min: 1, max: 2 }), positive, positive),
+    channels: fc.tuple(fc.constantFrom(1, 2, 8), positive, positive), // 8: in parts
   }),
   ({ kernel: [kh, kw], extra, stride, pad, channels: [B, C, O] }, r) => ({
     feeds: {
@@ -247,6 +247,39 @@ export const SUBJECTS: Readonly<Record<string, Subjects>> = {
   matmul: products,
   gemm: gemms,
   conv: convolutions,
+  "conv with groups, dilations, unequal strides": subjectsOf(
+    fc.tuple(positive, positive, positive, positive, fc.integer({ min: 1, max: 2 }), side),
+    ([sy, sx, dy, dx, group, pad], r) => ({
+      feeds: { x: floats(r, [2, 2 * group, 5, 6]), w: floats(r, [2 * group, 2, 2, 2]) },
+      build: ({ x, w }) =>
+        addNode(x!.graph, "Conv", [x, w], {
+          kernel_shape: [2, 2],
+          strides: [sy, sx],
+          dilations: [dy, dx],
+          pads: [pad, 0, 1, pad],
+          group,
+        })[0]!,
+    }),
+  ),
+  "transposed convolution with groups, dilations, unequal strides": subjectsOf(
+    fc.tuple(positive, positive, positive, positive, fc.integer({ min: 1, max: 2 })),
+    ([sy, sx, dy, dx, group], r) => ({
+      feeds: {
+        x: floats(r, [2, 2 * group, 2, 3]),
+        w: floats(r, [2 * group, 2, 2, 2]),
+        b: floats(r, [2 * group]),
+      },
+      build: ({ x, w, b }) =>
+        addNode(x!.graph, "ConvTranspose", [x, w, b], {
+          kernel_shape: [2, 2],
+          strides: [sy, sx],
+          dilations: [dy, dx],
+          pads: [1, 0, 0, 1],
+          output_padding: [sy - 1, 0],
+          group,
+        })[0]!,
+    }),
+  ),
   "transposed convolution": transposed,
   "average pool": subjectsOf(fc.tuple(positive, positive, positive), ([k, h, w], r) => ({
     feeds: { x: floats(r, [1, 2, k * h + (k > 1 ? 1 : 0), k * w]) },
@@ -255,6 +288,10 @@ export const SUBJECTS: Readonly<Record<string, Subjects>> = {
   upsample2x: subjectsOf(fc.tuple(positive, positive), ([h, w], r) => ({
     feeds: { x: floats(r, [2, 2, h, w]) },
     build: ({ x }) => o.upsample2x(x!),
+  })),
+  upsample2xConv: subjectsOf(fc.tuple(positive, positive, positive), ([h, w, O], r) => ({
+    feeds: { x: floats(r, [2, 2, h, w]), w: floats(r, [O, 2, 3, 3]), b: floats(r, [O]) },
+    build: ({ x, w: weight, b }) => o.upsample2xConv(x!, weight!, b!),
   })),
   reshape: subjectsOf(shapes, (s, r) => ({
     feeds: { x: floats(r, s) },

@@ -46,10 +46,12 @@ const gemm: Kernel = (c) => {
 interface Geometry {
   stride: readonly number[];
   pads: readonly number[];
+  dilations: readonly number[];
 }
 const geometry = (c: KernelContext): Geometry => ({
   stride: list(c, "strides", [1, 1]),
   pads: list(c, "pads", [0, 0, 0, 0]),
+  dilations: list(c, "dilations", [1, 1]),
 });
 
 /** Calls `visit` with (small cell, large cell) for every kernel tap that falls inside the large plane. */
@@ -57,14 +59,14 @@ function taps(
   [h, w]: readonly number[],
   [H, W]: readonly number[],
   [kh, kw]: readonly number[],
-  { stride, pads }: Geometry,
+  { stride, pads, dilations: [dy, dx] }: Geometry,
   visit: (small: number, large: number, tap: number) => void,
 ): void {
   for (let y = 0; y < h!; y++)
     for (let x = 0; x < w!; x++)
       for (let i = 0; i < kh!; i++)
         for (let j = 0; j < kw!; j++) {
-          const [Y, X] = [y * stride[0]! + i - pads[0]!, x * stride[1]! + j - pads[1]!];
+          const [Y, X] = [y * stride[0]! + i * dy! - pads[0]!, x * stride[1]! + j * dx! - pads[1]!];
           if (Y >= 0 && Y < H! && X >= 0 && X < W!) visit(y * w! + x, Y * W! + X, i * kw! + j);
         }
 }
@@ -72,20 +74,25 @@ function taps(
 const conv: Kernel = (c) => {
   const [x, w, bias] = c.x as [Arr, Arr, Arr | undefined];
   const [B, C, H, W] = x.shape as [number, number, number, number];
-  const [O, , kh, kw] = w.shape as [number, number, number, number];
+  const [O, perGroup, kh, kw] = w.shape as [number, number, number, number];
   const g = geometry(c);
-  const size = (n: number, k: number, i: number) =>
-    Math.floor((n + g.pads[i]! + g.pads[i + 2]! - k) / g.stride[i]!) + 1;
+  const group = num(c, "group", 1);
+  const size = (n: number, k: number, i: number) => {
+    const reach = g.dilations[i]! * (k - 1) + 1;
+    return Math.floor((n + g.pads[i]! + g.pads[i + 2]! - reach) / g.stride[i]!) + 1;
+  };
   const [h, v] = [size(H, kh, 0), size(W, kw, 1)];
   const out = arr(x.dtype, [B, O, h, v]);
   for (let b = 0; b < B; b++)
     for (let o = 0; o < O; o++) {
       const at = (b * O + o) * h * v;
       if (bias) out.data.fill(bias.data[o]!, at, at + h * v);
-      for (let ch = 0; ch < C; ch++)
+      const from = Math.floor((o * group) / O) * perGroup; // first channel of the group
+      for (let ch = 0; ch < perGroup; ch++)
         taps([h, v], [H, W], [kh, kw], g, (small, large, tap) => {
           out.data[at + small]! +=
-            x.data[(b * C + ch) * H * W + large]! * w.data[(o * C + ch) * kh * kw + tap]!;
+            x.data[(b * C + from + ch) * H * W + large]! *
+            w.data[(o * perGroup + ch) * kh * kw + tap]!;
         });
     }
   return [out];
@@ -95,20 +102,32 @@ const conv: Kernel = (c) => {
 const convTranspose: Kernel = (c) => {
   const [x, w] = c.x as [Arr, Arr];
   const [B, O, h, v] = x.shape as [number, number, number, number];
-  const [, C, kh, kw] = w.shape as [number, number, number, number];
+  const [, perGroup, kh, kw] = w.shape as [number, number, number, number];
+  const group = num(c, "group", 1);
+  const C = perGroup * group;
   const g = geometry(c);
   const extra = list(c, "output_padding", [0, 0]);
   const size = (n: number, k: number, i: number) =>
-    g.stride[i]! * (n - 1) + k - g.pads[i]! - g.pads[i + 2]! + extra[i]!;
+    g.stride[i]! * (n - 1) +
+    g.dilations[i]! * (k - 1) +
+    1 -
+    g.pads[i]! -
+    g.pads[i + 2]! +
+    extra[i]!;
   const [H, W] = [size(h, kh, 0), size(v, kw, 1)];
   const out = arr(x.dtype, [B, C, H, W]);
+  const bias = c.x[2];
+  if (bias)
+    for (let p = 0; p < B * C; p++) out.data.fill(bias.data[p % C]!, p * H * W, (p + 1) * H * W);
   for (let b = 0; b < B; b++)
-    for (let o = 0; o < O; o++)
-      for (let ch = 0; ch < C; ch++)
+    for (let o = 0; o < O; o++) {
+      const from = Math.floor((o * group) / O) * perGroup; // first channel of the group
+      for (let ch = 0; ch < perGroup; ch++)
         taps([h, v], [H, W], [kh, kw], g, (small, large, tap) => {
-          out.data[(b * C + ch) * H * W + large]! +=
-            x.data[(b * O + o) * h * v + small]! * w.data[(o * C + ch) * kh * kw + tap]!;
+          out.data[(b * C + from + ch) * H * W + large]! +=
+            x.data[(b * O + o) * h * v + small]! * w.data[(o * perGroup + ch) * kh * kw + tap]!;
         });
+    }
   return [out];
 };
 
@@ -121,9 +140,15 @@ const averagePool: Kernel = (c) => {
   const v = Math.floor((W - kw) / stride[1]!) + 1;
   const out = arr(x.dtype, [B, C, h, v]);
   for (let p = 0; p < B * C; p++)
-    taps([h, v], [H, W], [kh, kw], { stride, pads: [0, 0, 0, 0] }, (small, large) => {
-      out.data[p * h * v + small]! += x.data[p * H * W + large]! / (kh * kw);
-    });
+    taps(
+      [h, v],
+      [H, W],
+      [kh, kw],
+      { stride, pads: [0, 0, 0, 0], dilations: [1, 1] },
+      (small, large) => {
+        out.data[p * h * v + small]! += x.data[p * H * W + large]! / (kh * kw);
+      },
+    );
   return [out];
 };
 
