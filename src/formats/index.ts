@@ -56,6 +56,7 @@ export {
 } from "./pickle.ts";
 export { decodePng, encodePng, type PngImage, type PngText } from "./png.ts";
 export { collectTensors, type PthFile, readPth } from "./pth.ts";
+export { dequantizeWeights, quantizeWeights, type Storage, storageFor } from "./quantize.ts";
 export {
   readSafetensors,
   readSafetensorsHeader,

@@ -27,6 +27,16 @@ export {
   modelKind,
   type Shapes,
 } from "./infer-config.ts";
+export { findLabel, type Label } from "./labels.ts";
+export {
+  type LoadOptions,
+  loadVar,
+  type ModelFile,
+  type ModelSource,
+  Var,
+  type VarInfo,
+} from "./model.ts";
+export { modelMetadata } from "./note.ts";
 export {
   areaMatrix,
   bicubicMatrix,
@@ -37,6 +47,14 @@ export {
 } from "./quantizer-math.ts";
 export { checkFilter, type FilterOptions, RowFilter } from "./row-filter.ts";
 export {
+  decodeMaps,
+  type Generated,
+  generate,
+  type SampleOptions,
+  type ScaleStep,
+  sample,
+} from "./sampler.ts";
+export {
   drawTokens,
   filteredProbabilities,
   filterLogits,
@@ -46,7 +64,17 @@ export {
   smoothTemperature,
   smoothVectors,
 } from "./sampling.ts";
+export { type Picture, sheet, toPictures } from "./sheet.ts";
 export { blockCausalMask, decays, scaleOfToken, varSpecs } from "./var-layout.ts";
+export {
+  dropLabels,
+  dropPathMasks,
+  type VarBatch,
+  type VarLoss,
+  type VarLossOptions,
+  varBatch,
+  varLoss,
+} from "./var-loss.ts";
 export {
   checkVqvaeWeights,
   phiNames,

@@ -1,0 +1,227 @@
+/** A loaded VAR: configurations, class names, weights, and graphs compiled when first used. Draws nothing: see sampler.ts. */
+
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
+import { readPth } from "../formats/pth.ts";
+import { dequantizeWeights } from "../formats/quantize.ts";
+import { readSafetensors } from "../formats/safetensors.ts";
+import { checkWeights, countParams } from "../nn/spec.ts";
+import { type Backend, type BackendName, openBackend, type Session } from "../tensor/backend.ts";
+import type { Graph } from "../tensor/graph.ts";
+import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
+import { type ModelNote, noteConfig, readNote } from "./note.ts";
+import { varSpecs } from "./var-layout.ts";
+import { advanceGraph, classGraph, decodeGraph, scaleGraph, type VarParts } from "./var-step.ts";
+import { checkVqvaeWeights, vqvaeSpecs } from "./vqvae-layout.ts";
+
+/** Tensors of one file with its text metadata. */
+export interface ModelFile {
+  readonly tensors: TensorMap;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** For errors, e.g. the file's name. */
+  readonly what?: string;
+}
+
+/** A whole file as bytes (safetensors or .pth), or already read. */
+export type ModelSource = Uint8Array | ModelFile;
+
+export interface LoadOptions {
+  /** Default: the fastest that works here. */
+  backend?: Backend | BackendName;
+  /** Threads inside one operation. Default: every core. */
+  threads?: number;
+  /** Names of the classes, for files that hold none. */
+  labels?: readonly string[];
+  /** Sides of the token maps, for files that do not tell them. */
+  patchNums?: readonly number[];
+}
+
+/** What a model is, for people and for `--json`. */
+export interface VarInfo {
+  readonly depth: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly classes: number;
+  readonly codes: number;
+  /** Pixels along one side. */
+  readonly size: number;
+  /** Tokens of one picture over all scales. */
+  readonly tokens: number;
+  readonly parameters: { readonly transformer: number; readonly tokenizer: number };
+}
+
+/** The graphs of sampling by name. */
+const GRAPHS = {
+  class: classGraph,
+  scale: scaleGraph,
+  decode: decodeGraph,
+} as const satisfies Record<string, (parts: VarParts) => Graph>;
+/** `advance 3`: from the codes of scale 3 to the next. */
+type GraphName = keyof typeof GRAPHS | `advance ${number}`;
+
+/** A VAR with its tokenizer, ready to sample from. Has a life: release it. */
+export class Var {
+  readonly config: VarConfig;
+  readonly tokenizer: VqvaeConfig;
+  /** Names of the classes; their place is their number. */
+  readonly labels: readonly string[];
+  /** V C: code vectors. */
+  readonly codebook: Tensor;
+  readonly #parts: VarParts;
+  readonly #options: LoadOptions;
+  readonly #sessions = new Map<GraphName, Promise<Session>>();
+
+  /** Use `loadVar`. */
+  constructor(parts: VarParts, labels: readonly string[], options: LoadOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.config = parts.config;
+    this.tokenizer = parts.tokenizer;
+    this.labels = Object.freeze([...labels]);
+    this.codebook = parts.tokenizerWeights.get("quantize.embedding.weight")!;
+  }
+
+  /** Side of the pictures in pixels. */
+  get size(): number {
+    return imageSide(this.tokenizer);
+  }
+
+  /** Sides of the token maps, coarse to fine. */
+  get patchNums(): readonly number[] {
+    return this.config.patchNums;
+  }
+
+  get info(): VarInfo {
+    const { depth, width, heads, classes, codes } = this.config;
+    const parameters = {
+      transformer: countParams(varSpecs(this.config)),
+      tokenizer: countParams(vqvaeSpecs(this.tokenizer)),
+    };
+    const tokens = tokenCount(this.config);
+    return { depth, width, heads, classes, codes, size: this.size, tokens, parameters };
+  }
+
+  /** Weights and configurations, for other graphs over the same model. */
+  get parts(): VarParts {
+    return this.#parts;
+  }
+
+  /** The compiled graph of that name; compiled at the first call. */
+  session(name: GraphName): Promise<Session> {
+    let session = this.#sessions.get(name);
+    if (!session) {
+      session = this.#compile(name);
+      this.#sessions.set(name, session);
+    }
+    return session;
+  }
+
+  async #compile(name: GraphName): Promise<Session> {
+    const { backend, threads } = this.#options;
+    const engine = typeof backend === "object" ? backend : await openBackend(backend);
+    const graph =
+      name in GRAPHS
+        ? GRAPHS[name as keyof typeof GRAPHS](this.#parts)
+        : advanceGraph(this.#parts, Number(name.split(" ")[1]));
+    return engine.compile(graph, { threads });
+  }
+
+  /** Frees what was compiled; the model can be used again and compiles anew. */
+  async release(): Promise<void> {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const session of sessions) await (await session).release();
+  }
+}
+
+/**
+ * A model from its two files. Weights in float16, bfloat16 or int8 (see `quantizeWeights`) become float32. The
+ * configuration is the JSON in metadata `underpaint`; for official files it is inferred from names and shapes.
+ * Nothing is built before every tensor of both files is checked.
+ * @throws InputError naming the file, the tensor, what was expected and found
+ */
+export async function loadVar(
+  files: { var: ModelSource; vqvae: ModelSource },
+  options: LoadOptions = {},
+): Promise<Var> {
+  const transformer = await opened(files.var, { kind: "var", what: "the transformer's file" });
+  const vqvae = await opened(files.vqvae, { kind: "vqvae", what: "the tokenizer's file" });
+  const config = varConfigOf(transformer, options);
+  const tokenizer = vqvaeConfigOf(vqvae, options.patchNums ?? config.patchNums);
+  checkPair(config, tokenizer);
+  const labels = options.labels ?? transformer.note?.classes ?? numbered(config.classes);
+  if (labels.length !== config.classes)
+    throw new InputError(
+      `${transformer.what} has ${config.classes} classes, got ${labels.length} labels; give one name per class`,
+      { classes: config.classes, labels: labels.length },
+    );
+  const parts = {
+    config,
+    weights: checkedVar(config, transformer),
+    tokenizer,
+    tokenizerWeights: checkVqvaeWeights(tokenizer, vqvae.tensors, vqvae),
+  };
+  return new Var(parts, labels, options);
+}
+
+const numbered = (n: number): string[] => Array.from({ length: n }, (_, i) => `class ${i}`);
+
+interface Opened {
+  readonly tensors: TensorMap;
+  readonly note: ModelNote | undefined;
+  readonly what: string;
+}
+
+/** Where the official trainer's resume checkpoints keep the two models. */
+const NESTED = { var: "trainer.var_wo_ddp.", vqvae: "trainer.vae_local." } as const;
+
+async function opened(
+  source: ModelSource,
+  { kind, what: name }: { kind: "var" | "vqvae"; what: string },
+): Promise<Opened> {
+  const file: ModelFile = source instanceof Uint8Array ? await parsed(source) : source;
+  const what = file.what ?? name;
+  const prefix = NESTED[kind];
+  const nested = [...file.tensors].filter(([key]) => key.startsWith(prefix));
+  const own = nested.length
+    ? new Map(nested.map(([key, tensor]) => [key.slice(prefix.length), tensor]))
+    : file.tensors;
+  const found = modelKind(own.keys());
+  if (found !== kind)
+    throw new InputError(
+      `${what} holds ${found === undefined ? "neither a VAR nor a VQVAE" : `a ${found}`}, wanted a ${kind}; give the other file`,
+      { what, found, wanted: kind },
+    );
+  return { tensors: dequantizeWeights(own), note: readNote(file.metadata, { kind, what }), what };
+}
+
+async function parsed(bytes: Uint8Array): Promise<ModelFile> {
+  // A safetensors file has a brace after the 8 bytes of its header's length.
+  return bytes[8] === 0x7b ? readSafetensors(bytes) : { tensors: (await readPth(bytes)).tensors };
+}
+
+function varConfigOf({ tensors, note, what }: Opened, { patchNums }: LoadOptions): VarConfig {
+  return note
+    ? noteConfig(note, { kind: "var", what })
+    : inferVarConfig(tensors, { patchNums, what });
+}
+
+function vqvaeConfigOf({ tensors, note, what }: Opened, patchNums: readonly number[]): VqvaeConfig {
+  return note
+    ? noteConfig(note, { kind: "vqvae", what })
+    : inferVqvaeConfig(tensors, { patchNums, what });
+}
+
+/** Parameters first: a configuration that lies must not make us build its buffers. */
+function checkedVar(config: VarConfig, { tensors, what }: Opened): TensorMap {
+  const specs = varSpecs(config);
+  const buffers = new Set(specs.filter(({ kind }) => kind === "buffer").map(({ name }) => name));
+  const params = new Map([...tensors].filter(([name]) => !buffers.has(name)));
+  checkWeights(
+    specs.filter(({ kind }) => kind === "param"),
+    params,
+    { what },
+  );
+  return checkWeights(specs, tensors, { what });
+}

@@ -1,0 +1,62 @@
+/** Models from disk, for Node. The browser takes bytes: see model.ts. */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { InputError } from "../formats/errors.ts";
+import { readTensorFile } from "../formats/node.ts";
+import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
+
+/** Where the two halves of a model lie. */
+export interface VarPaths {
+  readonly var: string;
+  readonly vqvae: string;
+}
+
+/** File names tried in a folder: ours, then the official ones. */
+const NAMES = {
+  var: /^var(_d\d+)?\.(safetensors|pth)$/,
+  vqvae: /^(vqvae|vae_.*)\.(safetensors|pth)$/,
+};
+
+/**
+ * Loads a model from a folder with `var.safetensors` and `vqvae.safetensors` (or the official `var_d16.pth` and
+ * `vae_ch160v4096z32.pth`), or from two files of any supported format.
+ * @throws InputError when a file is missing, ambiguous or not what it should be
+ */
+export async function loadVarFrom(
+  from: string | VarPaths,
+  options: LoadOptions = {},
+): Promise<Var> {
+  const paths = typeof from === "string" ? await pathsIn(from) : from;
+  const files = { var: await fileAt(paths.var), vqvae: await fileAt(paths.vqvae) };
+  return loadVar(files, options);
+}
+
+async function fileAt(path: string): Promise<ModelFile> {
+  const { tensors, metadata } = await readTensorFile(path);
+  return { tensors, metadata, what: path };
+}
+
+async function pathsIn(folder: string): Promise<VarPaths> {
+  let names: string[];
+  try {
+    names = (await readdir(folder)).sort();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new InputError(
+      `${folder}: cannot be listed (${code}); give a folder with var.safetensors and vqvae.safetensors`,
+      { folder, code },
+    );
+  }
+  const only = (kind: keyof typeof NAMES) => {
+    const found = names.filter((name) => NAMES[kind].test(name));
+    const exact = found.includes(`${kind}.safetensors`) ? [`${kind}.safetensors`] : found;
+    if (exact.length === 1) return join(folder, exact[0]!);
+    const got = exact.length === 0 ? "has none" : `has ${exact.join(" and ")}`;
+    throw new InputError(
+      `${folder}: wanted one file ${kind}.safetensors, the folder ${got}; name the two files instead`,
+      { folder, names },
+    );
+  };
+  return { var: only("var"), vqvae: only("vqvae") };
+}

@@ -1,0 +1,118 @@
+/** The graphs that sampling runs: class -> modulation, one scale of the transformer, from codes to the next scale, decoder. */
+
+import type { TensorMap } from "../formats/dtype.ts";
+import { bindConstants } from "../nn/bind.ts";
+import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
+import { add, clip, concat, reshape, slice } from "../tensor/ops.ts";
+import { latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { nextInput, spread } from "./quantizer.ts";
+import {
+  condition,
+  embedMaps,
+  type KeyValue,
+  type Modulation,
+  modulation,
+  positions,
+  startToken,
+  transformer,
+} from "./var.ts";
+import { decode } from "./vqvae.ts";
+
+/** Configurations and weights of both halves. */
+export interface VarParts {
+  readonly config: VarConfig;
+  readonly weights: TensorMap;
+  readonly tokenizer: VqvaeConfig;
+  readonly tokenizerWeights: TensorMap;
+}
+
+/** Names of a block's cached keys and values: inputs `past.*`, outputs `next.*`. */
+export const cacheNames = (block: number): [string, string] => [`k.${block}`, `v.${block}`];
+
+/**
+ * What depends on the class only, once per picture.
+ * labels R -> `start` R 1 C (first token with its place), `blocks` R depth 6 C, `head` R 2 C.
+ */
+export function classGraph({ config, weights }: VarParts): Graph {
+  const g = createGraph("class");
+  const p = bindConstants(g, weights);
+  const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
+  const { blocks, head } = modulation(cond, p, config);
+  const each = blocks.map((six) => reshape(six, ["R", 1, 6, config.width]));
+  const first = slice(positions(g, p, config), { axis: 1, end: 1 }); // 1 1 C
+  output(g, "start", add(startToken(cond, p), first));
+  output(g, "blocks", concat(each, 1));
+  output(g, "head", head);
+  return g;
+}
+
+/**
+ * One scale for R rows: tokens x R T C after P earlier ones -> `logits` R T V and all keys and values so far.
+ * Sizes are named, so one compiled graph serves every scale and batch.
+ */
+export function scaleGraph({ config, weights }: VarParts): Graph {
+  const { depth, width: C, heads } = config;
+  const g = createGraph("scale");
+  const p = bindConstants(g, weights);
+  const x = input(g, "x", ["R", "T", C]);
+  const all = input(g, "blocks", ["R", depth, 6, C]);
+  const m: Modulation = {
+    blocks: Array.from({ length: depth }, (_, i) =>
+      reshape(slice(all, { axis: 1, start: i, end: i + 1 }), ["R", 6, C]),
+    ),
+    head: input(g, "head", ["R", 2, C]),
+  };
+  const past = m.blocks.map((_, i): KeyValue => {
+    const [k, v] = cacheNames(i).map((name) =>
+      input(g, `past.${name}`, ["R", heads, "P", C / heads]),
+    ) as [Value, Value];
+    return { k, v };
+  });
+  const { logits, cache } = transformer(x, p, { config, modulation: m, past });
+  output(g, "logits", logits);
+  for (const [i, { k, v }] of cache.entries()) {
+    const [kName, vName] = cacheNames(i);
+    output(g, `next.${kName}`, k);
+    output(g, `next.${vName}`, v);
+  }
+  return g;
+}
+
+/**
+ * From the chosen code vectors of scale k to what the next scale reads.
+ * rows B pn² latent, before (fHat) B latent N N -> `fHat` after this scale and, but for the last, `x` B T C.
+ */
+export function advanceGraph(parts: VarParts, k: number): Graph {
+  const { config, weights, tokenizer, tokenizerWeights } = parts;
+  const { patchNums, latent } = tokenizer;
+  const [N, pn] = [latentSide(tokenizer), patchNums[k]!];
+  const g = createGraph(`advance ${k}`);
+  const rows = input(g, "rows", ["B", pn * pn, latent]);
+  const before = input(g, "before", ["B", latent, N, N]);
+  const vae = bindConstants(g, tokenizerWeights);
+  const fHat = add(
+    before,
+    withScope(g, `scale.${k}`, () => spread(rows, vae, { k, config: tokenizer })),
+  );
+  output(g, "fHat", fHat);
+  const next = patchNums[k + 1];
+  if (next === undefined) return g;
+  const p = bindConstants(g, weights);
+  const starts = scaleStarts(patchNums);
+  const place = slice(positions(g, p, config), {
+    axis: 1,
+    start: starts[k + 1]!,
+    end: starts[k + 2]!,
+  }); // 1 T C
+  output(g, "x", add(embedMaps(nextInput(fHat, next), p), place));
+  return g;
+}
+
+/** fHat to pictures in [-1, 1]. B latent N N -> `image` B 3 S S. */
+export function decodeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
+  const N = latentSide(tokenizer);
+  const g = createGraph("decode");
+  const fHat = input(g, "fHat", ["B", tokenizer.latent, N, N]);
+  output(g, "image", clip(decode(fHat, bindConstants(g, tokenizerWeights), tokenizer), -1, 1));
+  return g;
+}
