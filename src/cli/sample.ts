@@ -1,0 +1,287 @@
+/** `underpaint sample`: pictures from a class and a seed. What is drawn is the sampler's; here are files and flags. */
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import type { Command } from "commander";
+import { findLabel, type Label } from "../image/labels.ts";
+import type { Var } from "../image/model.ts";
+import { loadVarFrom } from "../image/node.ts";
+import { sample } from "../image/sampler.ts";
+import type { Picture } from "../image/sheet.ts";
+import { openBackend } from "../tensor/backend.ts";
+import { Interrupted, interruptible } from "./errors.ts";
+import { numberFlag, readNumber } from "./flags.ts";
+import { duration, count as grouped, plural } from "./format.ts";
+import { DEFAULT_MODEL, findModel, type ModelPlace, VERSION } from "./package.ts";
+import { type Made, type Outputs, openOutput, type Settings } from "./pictures.ts";
+import { profileTable, Stopwatch, timedBackend } from "./profile.ts";
+import { progress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
+
+const MAX_COUNT = 100_000;
+
+interface SampleFlags extends Outputs {
+  readonly label: readonly string[];
+  readonly model: string;
+  readonly tokenizer?: string;
+  readonly count?: number;
+  readonly first: number;
+  readonly seed: number;
+  readonly guidance: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly temperature: number;
+  readonly smooth: boolean;
+  readonly batch: number;
+  readonly threads?: number;
+  readonly json: boolean;
+  readonly profile: boolean;
+}
+
+const collect = (label: string, before: readonly string[]): string[] => [...before, label];
+
+export function addSample(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("sample")
+    .description("Generates pictures")
+    .argument(
+      "[labels...]",
+      'What to draw: names of classes such as "food" or "food/fluent", or numbers, taken in turn; "none" for no class; nothing for any class',
+    )
+    .option("--label <label>", "The same as an argument; may be repeated", collect, [])
+    .option(
+      "--model <name>",
+      "An embedded model, a model's folder, or a transformer's file",
+      DEFAULT_MODEL,
+    )
+    .option("--tokenizer <file>", "The tokenizer, where it does not lie beside the transformer");
+  numberFlag(command, "-n, --count <n>", {
+    sentence: "How many; default one per label",
+    unit: "pictures",
+    min: 1,
+    max: MAX_COUNT,
+  });
+  numberFlag(command, "--first <n>", {
+    sentence: "Number of the first picture within its seed",
+    min: 0,
+    max: 1e9,
+    fallback: 0,
+  });
+  numberFlag(command, "--seed <n>", {
+    sentence: "Where all chance comes from: same seed, same files",
+    min: 0,
+    max: 2 ** 32 - 1,
+    fallback: 0,
+  });
+  numberFlag(command, "--guidance <n>", {
+    sentence: "How strongly the class is followed at the last scale; 0 for not at all",
+    real: true,
+    min: 0,
+    max: 100,
+    fallback: 2,
+  });
+  numberFlag(command, "--top-k <n>", {
+    sentence: "Choose among this many of the likeliest codes; 0 for all",
+    unit: "codes",
+    min: 0,
+    max: 1_048_576,
+    fallback: 900,
+  });
+  numberFlag(command, "--top-p <n>", {
+    sentence: "Choose among the likeliest codes up to this probability; 0 for all",
+    real: true,
+    min: 0,
+    max: 1,
+    fallback: 0.96,
+  });
+  numberFlag(command, "--temperature <n>", {
+    sentence: "Below 1 for likelier codes, above for bolder ones",
+    real: true,
+    min: 0.0001,
+    max: 100,
+    fallback: 1,
+  });
+  command
+    .option(
+      "--smooth",
+      "Mix codes instead of choosing one: smoother pictures, not for statistics",
+      false,
+    )
+    .option(
+      "--out <path>",
+      "A file for one picture (name.png), a folder for more; default the folder out",
+    )
+    .option("--sheet <file>", "One picture of all pictures, side by side")
+    .option("--scales <file>", "One picture of every scale from 1x1 up, a row per picture");
+  numberFlag(command, "--batch <n>", {
+    sentence: "Together at a time: for speed and memory, not for results",
+    unit: "pictures",
+    min: 1,
+    max: 1024,
+    fallback: 16,
+  });
+  numberFlag(command, "--threads <n>", {
+    sentence: "Processor threads, default all",
+    min: 1,
+    max: 1024,
+  });
+  command
+    .option("--json", "Print one JSON object per picture on stdout", false)
+    .option("--profile", "Say where the time went", false)
+    .action((labels: string[], flags: SampleFlags) =>
+      interruptible((signal) =>
+        run(terminal, { labels: [...labels, ...flags.label], flags, signal }),
+      ),
+    );
+}
+
+interface Job {
+  readonly labels: readonly string[];
+  readonly flags: SampleFlags;
+  readonly signal: AbortSignal;
+}
+
+async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<void> {
+  const watch = new Stopwatch();
+  const begin = performance.now();
+  const count = flags.count ?? Math.max(1, labels.length);
+  const output = openOutput(flags, count);
+  const place = findModel(flags.model, { vqvae: flags.tokenizer });
+  const model = await watch.time("load", () => load(place, flags, watch));
+  try {
+    const wanted = readLabels(model, labels);
+    const hash = await watch.time("hash the model", () => modelHash(place));
+    const settings: Settings = {
+      format: 1,
+      version: VERSION,
+      model: flags.model,
+      modelHash: hash,
+      seed: flags.seed,
+      guidance: flags.guidance,
+      topK: flags.topK,
+      topP: flags.topP,
+      temperature: flags.temperature,
+      smooth: flags.smooth,
+    };
+    let made = 0;
+    for await (const picture of pictures(terminal, model, {
+      wanted,
+      count,
+      flags,
+      signal,
+      watch,
+    })) {
+      const file = await watch.time("encode PNG", () => output.add(picture, settings));
+      const { pictures: _, ...facts } = picture;
+      if (flags.json) terminal.print(JSON.stringify({ ...facts, seed: flags.seed, file }));
+      made++;
+    }
+    const files = await watch.time("encode PNG", () => output.finish(settings));
+    const took = performance.now() - begin;
+    terminal.say(`${plural(made, "picture")} in ${duration(took)}: ${files.join(", ")}`);
+    if (flags.profile) terminal.say(profileTable(watch, took));
+    terminal.say(terminal.dim(`next: ${nextCommand(model, flags)}`));
+  } finally {
+    await model.release();
+  }
+}
+
+async function load(place: ModelPlace, { threads }: SampleFlags, watch: Stopwatch): Promise<Var> {
+  const backend = timedBackend(await openBackend(), watch);
+  return loadVarFrom(place.files, { backend, threads });
+}
+
+/** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
+async function modelHash({ files }: ModelPlace): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of [files.var, files.vqvae])
+    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Labels as the sampler takes them, each checked before anything is drawn. */
+function readLabels(model: Var, labels: readonly string[]): Label[] {
+  return labels.map((text) => {
+    if (text === "none") return null;
+    const number = /^\d+$/.test(text) && !model.labels.includes(text);
+    const label = number ? readNumber("label", text, { min: 0 }) : text;
+    findLabel(model.labels, label);
+    return label;
+  });
+}
+
+/** All pictures in order, a batch at a time, with a bar that moves with every scale. */
+async function* pictures(
+  terminal: Terminal,
+  model: Var,
+  {
+    wanted,
+    count,
+    flags,
+    signal,
+    watch,
+  }: {
+    wanted: readonly Label[];
+    count: number;
+    flags: SampleFlags;
+    signal: AbortSignal;
+    watch: Stopwatch;
+  },
+): AsyncGenerator<Made> {
+  const { batch, first, seed, guidance, topK, topP, temperature } = flags;
+  const options = {
+    batch,
+    seed,
+    guidance,
+    topK,
+    topP,
+    temperature,
+    moreSmooth: flags.smooth,
+    signal,
+  };
+  const tokens = model.info.tokens;
+  const shown = progress(terminal, { of: count * tokens, what: `drawing ${grouped(count)}` });
+  try {
+    for (let at = 0; at < count; at += batch) {
+      const n = Math.min(batch, count - at);
+      const labels = wanted.length
+        ? Array.from({ length: n }, (_, i) => wanted[(at + i) % wanted.length]!)
+        : undefined;
+      const scales: Picture[][] = [];
+      let classes: readonly number[] = [];
+      let done = at * tokens;
+      const from = performance.now();
+      const graphs = watch.total();
+      for await (const step of sample(model, { ...options, labels, count: n, first: first + at })) {
+        if (flags.scales !== undefined || step.scale === step.of - 1)
+          scales.push(await step.pictures());
+        classes = step.classes;
+        done += n * step.side ** 2;
+        shown.update(done);
+        await new Promise((resolve) => setImmediate(resolve)); // Ctrl-C gets its turn
+      }
+      // What the graphs did not take is the choice of codes and moving tensors about.
+      watch.add("choose codes", performance.now() - from - (watch.total() - graphs));
+      for (let i = 0; i < n; i++) {
+        const label = classes[i]!;
+        yield {
+          index: first + at + i,
+          label: model.labels[label] ?? "none",
+          class: label,
+          pictures: scales.map((all) => all[i]!),
+        };
+      }
+      if (signal.aborted) throw new Interrupted(`stopped after ${at + n} of ${count} pictures`);
+    }
+  } finally {
+    shown.clear();
+  }
+}
+
+function nextCommand(model: Var, flags: SampleFlags): string {
+  const label = model.labels[0]?.split("/")[0] ?? "none";
+  const named = flags.model === DEFAULT_MODEL ? "" : ` --model ${flags.model}`;
+  return flags.scales
+    ? `underpaint info ${flags.scales}`
+    : `underpaint sample ${label}${named} --scales scales.png`;
+}

@@ -1,0 +1,330 @@
+/** `underpaint train var DATA`: trains a transformer on a tokenizer's tokens. The loop and its words are in training.ts. */
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import type { Augment } from "../data/augment.ts";
+import type { ImageDataset } from "../data/types.ts";
+import type { TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
+import { readSafetensors } from "../formats/safetensors.ts";
+import { imageSide, type VarConfig, varConfig } from "../image/config.ts";
+import { Var } from "../image/model.ts";
+import { sample } from "../image/sampler.ts";
+import { type Picture, sheet } from "../image/sheet.ts";
+import { curves } from "../nn/schedule.ts";
+import type { Backend } from "../tensor/backend.ts";
+import { openRun, type Run } from "../train/run.node.ts";
+import { type TokenSet, tokenize } from "../train/tokens.ts";
+import { VAR_RECIPE, type VarRecipe, varTask } from "../train/var.ts";
+import { interruptible } from "./errors.ts";
+import { numberFlag } from "./flags.ts";
+import { tokenizerFile } from "./package.ts";
+import { progress } from "./progress.ts";
+import { AUGMENT_FLAGS, addRecipeFlags, type RecipeFlags, readRecipe } from "./recipe-flags.ts";
+import type { Terminal } from "./terminal.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { varCost } from "./train-cost.ts";
+import {
+  addSharedFlags,
+  backendWith,
+  earlierRecipe,
+  type Json,
+  openSplits,
+  partOf,
+  printPlan,
+  type SharedFlags,
+  shellWord,
+  train,
+} from "./training.ts";
+
+const RECIPE_FLAGS: RecipeFlags<
+  Exclude<keyof VarRecipe, "model" | "augment" | "schedule" | "weightDecay">
+> = {
+  steps: { sentence: "Length of the whole run", unit: "updates", min: 1, max: 1e9 },
+  batch: { sentence: "Size of a batch", unit: "pictures", min: 1, max: 65_536 },
+  seed: { sentence: "Where all chance comes from", min: 0, max: 2 ** 32 - 1 },
+  lr: { sentence: "Highest learning rate", real: true, min: 0, max: 10 },
+  warmup: { sentence: "Linear rise of the learning rate", unit: "updates", min: 0, max: 1e9 },
+  lrEnd: { sentence: "Learning rate at the end over the highest", real: true, min: 0, max: 1 },
+  clip: { sentence: "Largest joint norm of the gradients, 0 for no limit", real: true, min: 0 },
+  labelSmoothing: {
+    sentence: "Share of the target spread over all codes",
+    real: true,
+    min: 0,
+    max: 0.99,
+  },
+  variants: {
+    sentence: "Changed versions of every picture, one per epoch in turn",
+    min: 1,
+    max: 1024,
+  },
+};
+/** Weight decay has a start and an end. */
+const DECAY_FLAGS: RecipeFlags<"weightDecay" | "weightDecayEnd"> = {
+  weightDecay: { sentence: "Decoupled weight decay at the start", real: true, min: 0, max: 10 },
+  weightDecayEnd: { sentence: "Decoupled weight decay at the end", real: true, min: 0, max: 10 },
+};
+const MODEL_FLAGS: RecipeFlags<
+  "width" | "heads" | "mlpRatio" | "dropPath" | "labelDrop" | "gammaInit"
+> = {
+  width: {
+    sentence: "Width of the model; default 64 times the depth",
+    unit: "channels",
+    min: 1,
+    max: 65_536,
+  },
+  heads: { sentence: "Attention heads; default one per 64 channels", min: 1, max: 4096 },
+  mlpRatio: {
+    sentence: "Width of the feed-forward part over the model's; default 4",
+    real: true,
+    min: 0.01,
+    max: 64,
+  },
+  dropPath: {
+    sentence: "Drop-path rate of the last block; default 0.1 depth / 24",
+    real: true,
+    min: 0,
+    max: 0.99,
+  },
+  labelDrop: {
+    sentence: "Probability that a class is hidden in training; default 0.1",
+    real: true,
+    min: 0,
+    max: 1,
+  },
+  gammaInit: {
+    sentence: "Starting scale of the residual gates; default 0.001",
+    real: true,
+    min: 0,
+    max: 10,
+  },
+};
+const DEFAULT_DEPTH = 6;
+/** Pictures of a sample sheet, and how they are drawn: fixed, so that sheets of one run can be compared. */
+const SHEET = { count: 32, columns: 8, seed: 0 } as const;
+
+interface VarFlags extends SharedFlags {
+  readonly tokenizer: string;
+}
+
+export function addTrainVar(parent: Command, terminal: Terminal): void {
+  const [decay, decayEnd] = VAR_RECIPE.weightDecay;
+  const command = parent
+    .command("var")
+    .description("Trains a transformer to predict the next scale of a tokenizer's tokens");
+  addSharedFlags(command, "runs/var").requiredOption(
+    "--tokenizer <path>",
+    "The tokenizer: its file, or the folder of its run",
+  );
+  numberFlag(command, "--depth <n>", {
+    sentence: `The dial: blocks, and by default width and heads; default ${DEFAULT_DEPTH}`,
+    unit: "blocks",
+    min: 1,
+    max: 1024,
+  });
+  addRecipeFlags(command, RECIPE_FLAGS, VAR_RECIPE);
+  addRecipeFlags(command, DECAY_FLAGS, { weightDecay: decay, weightDecayEnd: decayEnd });
+  command.addOption(
+    new Option(
+      "--schedule <name>",
+      `Curve of the learning rate: ${Object.keys(curves).join(", ")} or lin0.1 to lin0.9`,
+    ).default(VAR_RECIPE.schedule),
+  );
+  addRecipeFlags(command, AUGMENT_FLAGS, {
+    ...{ flip: 0, shift: 0, scale: 0, hue: 0, saturation: 0, brightness: 0 },
+    ...VAR_RECIPE.augment,
+  });
+  addRecipeFlags(command, MODEL_FLAGS, {});
+  command
+    .option("--shared-ada-ln", "One modulation layer for all blocks: fewer parameters")
+    .option("--no-attn-l2-norm", "Attention without normalised queries and keys")
+    .action(async (data: string, flags: VarFlags) => {
+      process.exitCode = await interruptible((signal) =>
+        run(terminal, { data, flags, command, signal }),
+      );
+    });
+}
+
+interface Job {
+  readonly data: string;
+  readonly flags: VarFlags;
+  readonly command: Command;
+  readonly signal: AbortSignal;
+}
+
+async function run(terminal: Terminal, { data, flags, command, signal }: Job): Promise<number> {
+  const tokenizer = await loadTokenizer(tokenizerFile(flags.tokenizer));
+  const size = imageSide(tokenizer.config);
+  const sets = await openSplits(terminal, data, { size, signal });
+  const values = readVarRecipe(command, earlierRecipe(flags.run), {
+    tokenizer,
+    classes: sets.train.classes.length,
+  });
+  const recipe = {
+    data,
+    tokenizer: { file: resolve(tokenizer.file), hash: tokenizer.hash },
+    ...values,
+  };
+  const again = `underpaint train var ${shellWord(data)} --tokenizer ${shellWord(flags.tokenizer)} --run ${shellWord(flags.run)}`;
+  if (flags.dryRun) {
+    printPlan(terminal, varCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
+    return 0;
+  }
+  // The file may have moved: its hash says whether it is the same.
+  const earlier = partOf(earlierRecipe(flags.run), "tokenizer") as
+    | typeof recipe.tokenizer
+    | undefined;
+  if (earlier?.hash === recipe.tokenizer.hash) recipe.tokenizer = earlier;
+  const { run, checkpoint } = await openRun(flags.run, recipe);
+  const backend = await backendWith(flags.threads);
+  const tokens = async (set: ImageDataset, part: { variants: number; augment: Augment }) =>
+    loadTokens(terminal, run, { set, tokenizer, backend, signal, seed: recipe.seed, ...part });
+  const trainTokens = await tokens(sets.train, recipe);
+  const testTokens = await tokens(sets.test, { variants: 1, augment: {} });
+  const draw = (weights: TensorMap) =>
+    drawSheet(weights, { backend, tokenizer, model: recipe.model, labels: sets.train.classes });
+  const task = await varTask(
+    recipe,
+    { ...sets, trainTokens, testTokens },
+    { backend, tokenizer, draw, checkpoint },
+  );
+  return train(
+    terminal,
+    { task, run },
+    {
+      steps: recipe.steps,
+      done: checkpoint?.step,
+      command,
+      json: flags.json,
+      signal,
+      metric: "accuracy",
+      again,
+      next: (file) =>
+        `underpaint sample --model ${shellWord(file)} --tokenizer ${shellWord(tokenizer.file)} --count 32 --sheet sheet.png`,
+    },
+  );
+}
+
+/** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */
+export function readVarRecipe(
+  command: Command,
+  before: Json | undefined,
+  { tokenizer, classes }: { tokenizer: Pick<Tokenizer, "config">; classes: number },
+): VarRecipe {
+  const keysOf = <K extends string>(flags: RecipeFlags<K>) => Object.keys(flags) as K[];
+  const old = partOf(before, "model") as Partial<VarConfig> | undefined;
+  const { depth, sharedAdaLn, attnL2Norm, schedule } = command.opts();
+  const typed = (key: string) => command.getOptionValueSource(key) === "cli";
+  const { patchNums, codes, latent } = tokenizer.config;
+  const model = varConfig(depth ?? old?.depth ?? DEFAULT_DEPTH, {
+    // Another depth means another width: nothing of the earlier model is kept then.
+    ...(depth === undefined || depth === old?.depth ? old : undefined),
+    ...readRecipe(command, keysOf(MODEL_FLAGS), undefined),
+    ...(typed("sharedAdaLn") ? { sharedAdaLN: sharedAdaLn } : {}),
+    ...(typed("attnL2Norm") ? { attnL2Norm } : {}),
+    ...{ patchNums, codes, latent, classes },
+  });
+  const [start, end] = (before?.weightDecay as [number, number] | undefined) ?? [];
+  const decay = readRecipe(command, keysOf(DECAY_FLAGS), {
+    weightDecay: start,
+    weightDecayEnd: end,
+  });
+  const weightDecay = decay.weightDecay ?? VAR_RECIPE.weightDecay[0];
+  return {
+    ...VAR_RECIPE,
+    ...readRecipe(command, keysOf(RECIPE_FLAGS), before),
+    schedule: typed("schedule") ? schedule : String(before?.schedule ?? schedule),
+    weightDecay: [weightDecay, decay.weightDecayEnd ?? weightDecay],
+    augment: readRecipe(command, keysOf(AUGMENT_FLAGS), partOf(before, "augment")),
+    model,
+  };
+}
+
+interface TokenJob {
+  readonly set: ImageDataset;
+  readonly tokenizer: Tokenizer;
+  readonly backend: Backend;
+  readonly signal: AbortSignal;
+  readonly seed: number;
+  readonly variants: number;
+  readonly augment: Augment;
+}
+
+/** Tokens of a split, from the run's folder where they are there already: making them takes minutes. */
+async function loadTokens(terminal: Terminal, run: Run, job: TokenJob): Promise<TokenSet> {
+  const { set, tokenizer, seed, variants, augment } = job;
+  const name = `tokens-${set.split}.safetensors`;
+  const ids = Array.from({ length: set.count }, (_, i) => set.id(i));
+  const key = JSON.stringify({ tokenizer: tokenizer.hash, seed, variants, augment, ids });
+  const old = await readTokens(join(run.folder, name), key);
+  if (old) return old;
+  const shown = progress(terminal, {
+    of: variants * set.count,
+    what: `encoding ${set.split} pictures`,
+  });
+  try {
+    for await (const { done, tokens } of tokenize(set, tokenizerOf(job), job)) {
+      shown.update(done);
+      if (!tokens) continue;
+      const shape = [tokens.variants, tokens.count, tokens.length];
+      await run.write(name, new Map([["ids", { dtype: "int32", shape, data: tokens.ids }]]), {
+        key,
+      });
+      return tokens;
+    }
+  } finally {
+    shown.clear();
+  }
+  throw new Error("tokenize ended without tokens");
+}
+
+const tokenizerOf = ({ tokenizer: { config, weights }, backend }: TokenJob) => ({
+  config,
+  weights,
+  backend,
+});
+
+/** Anything odd about the file means making the tokens again. */
+async function readTokens(file: string, key: string): Promise<TokenSet | undefined> {
+  if (!existsSync(file)) return undefined;
+  try {
+    const { tensors, metadata } = readSafetensors(await readFile(file));
+    const ids = tensors.get("ids");
+    if (metadata.key !== key || ids?.dtype !== "int32" || ids.shape.length !== 3) return undefined;
+    const [variants, count, length] = ids.shape as [number, number, number];
+    return { variants, count, length, ids: ids.data as Int32Array };
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
+  }
+}
+
+/** What the model draws now: the same classes and seed at every time. */
+async function drawSheet(
+  weights: TensorMap,
+  {
+    backend,
+    tokenizer,
+    model,
+    labels,
+  }: { backend: Backend; tokenizer: Tokenizer; model: VarConfig; labels: readonly string[] },
+): Promise<Picture> {
+  const { config, weights: tokenizerWeights } = tokenizer;
+  const parts = { config: model, weights, tokenizer: config, tokenizerWeights };
+  const now = new Var(parts, labels, { backend });
+  const { count, columns, seed } = SHEET;
+  // Spread over the classes where there are more of them than pictures.
+  const chosen = Array.from({ length: count }, (_, i) =>
+    labels.length > count ? Math.floor((i * labels.length) / count) : i % labels.length,
+  );
+  try {
+    let pictures: Picture[] = [];
+    for await (const step of sample(now, { labels: chosen, seed }))
+      if (step.scale === step.of - 1) pictures = await step.pictures();
+    return sheet(pictures, { columns });
+  } finally {
+    await now.release();
+  }
+}

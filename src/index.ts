@@ -1,0 +1,16 @@
+/** The public names most programs need: load a model, sample, write a picture. Everything else is in the subpaths. */
+
+export { InputError } from "./formats/errors.ts";
+export { encodePng, type PngImage, type PngText } from "./formats/png.ts";
+export { findLabel, type Label } from "./image/labels.ts";
+export { type LoadOptions, loadVar, type ModelSource, Var, type VarInfo } from "./image/model.ts";
+export { loadVarFrom, type VarPaths } from "./image/node.ts";
+export {
+  type Generated,
+  generate,
+  type SampleOptions,
+  type ScaleStep,
+  sample,
+} from "./image/sampler.ts";
+export { type Picture, type SheetOptions, sheet } from "./image/sheet.ts";
+export { type Backend, type BackendName, openBackend } from "./tensor/backend.ts";

@@ -1,0 +1,12 @@
+/** The public names of training: trainers as tasks, the loop that runs them, runs on disk, data sets as tokens. */
+
+export {
+  type LoopOptions,
+  type Task,
+  type TrainEvent,
+  trainLoop,
+} from "./loop.ts";
+export { type Checkpoint, type Metrics, type OpenedRun, openRun, type Run } from "./run.node.ts";
+export { type TokenizeOptions, type TokenizeProgress, type TokenSet, tokenize } from "./tokens.ts";
+export { VAR_RECIPE, type VarData, type VarRecipe, type VarTaskOptions, varTask } from "./var.ts";
+export { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
