@@ -6,6 +6,7 @@ export {
   type CompileOptions,
   openBackend,
   type ProfileRow,
+  RunError,
   type RunOptions,
   type Session,
   type Tensors,
@@ -24,7 +25,9 @@ export {
   type Value,
   withScope,
 } from "./graph.ts";
+export { NonFiniteError } from "./nan-check.ts";
 export * as ops from "./ops.ts";
+export { type PrintOptions, printGraph } from "./print.ts";
 export { fromState, Rng, type RngState, rng } from "./rng.ts";
 export { type Dim, type Shape, ShapeError } from "./shape.ts";
 export { toOnnx } from "./to-onnx.ts";

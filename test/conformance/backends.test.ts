@@ -8,7 +8,7 @@ import { reference } from "../../src/tensor/backends/reference.ts";
 import { infer } from "../../src/tensor/infer.ts";
 import { NO_GRADIENT, vjp } from "../../src/tensor/vjp.ts";
 import { CASES } from "./cases.ts";
-import { buildCase, conformance } from "./conformance.ts";
+import { buildCase, conformance, expectClose } from "./conformance.ts";
 
 conformance({ name: "reference", make: () => reference() });
 conformance({ name: "ort-node", make: () => ortNode() });
@@ -40,4 +40,11 @@ test("ort-web says that it cannot profile", async () => {
   const backend = await ortWeb();
   const g = buildCase(CASES[0]!);
   await expect(backend.compile(g, { profile: true })).rejects.toThrow("ort-web cannot profile");
+});
+
+test("upsample2xConv is the convolution of the doubled image", async () => {
+  const item = CASES.find((c) => c.name.startsWith("upsample2xConv"))!;
+  const session = await reference().compile(buildCase(item));
+  const { y0, y1 } = await session.run(item.feeds);
+  expectClose(y0!, y1!);
 });
