@@ -5,6 +5,7 @@
  * residual, z what is quantized at a scale, h what that scale adds.
  */
 
+import type { Tensor } from "../formats/dtype.ts";
 import type { Bind } from "../nn/bind.ts";
 import { conv, inScope } from "../nn/layers.ts";
 import { sharedConstant, type Value, withScope } from "../tensor/graph.ts";
@@ -32,37 +33,27 @@ import { latentSide, scaleStarts, type VqvaeConfig } from "./config.ts";
 import { areaMatrix, bicubicMatrix, phiIndex } from "./quantizer-math.ts";
 import { phiNames } from "./vqvae-layout.ts";
 
-/** Above this many entries a resize is two small products instead of one large one. */
-const ONE_PRODUCT = 1 << 20;
-
-/** Resizes square maps with a matrix [to, from] along both axes. B C from from -> B C to to. */
+/**
+ * Resizes square maps with a matrix [to, from] along x, then along y: the reference's order, so that rounding stays
+ * near its own. B C from from -> B C to to.
+ */
 function resize(x: Value, kind: "area" | "bicubic", to: number): Value {
-  const [B, C, from] = x.shape as [Dim, number, number];
+  const from = x.shape[2] as number;
   if (from === to) return x;
-  const g = x.graph;
-  const m = (kind === "area" ? areaMatrix : bicubicMatrix)(from, to);
-  const key = `${kind} ${from} ${to}`;
-  if (from * from * to * to <= ONE_PRODUCT) {
-    const both = sharedConstant(g, `${key} both`, () =>
-      kronecker(m.data as Float32Array, to, from),
-    );
-    const flat = reshape(x, [B, C, from * from]);
-    return reshape(matmul(flat, both), [B, C, to, to]);
-  }
-  const rows = sharedConstant(g, key, () => m); // to from
-  const wide = matmul(x, transpose(rows, [1, 0])); // B C from to
-  return matmul(rows, wide); // B C to to
+  const m = sharedConstant(x.graph, `${kind} ${from} ${to}`, () =>
+    transposed((kind === "area" ? areaMatrix : bicubicMatrix)(from, to)),
+  ); // from to
+  // Maps on the left make each product one large one; matrices on the left would be many tiny ones.
+  const swap = (v: Value) => transpose(v, [0, 1, 3, 2]);
+  return swap(matmul(swap(matmul(x, m)), m));
 }
 
-/** (M ⊗ M)ᵀ for M [to, from]: resizing a flattened map is one product with it. [from², to²] */
-function kronecker(m: Float32Array, to: number, from: number) {
-  const data = new Float32Array(from * from * to * to);
-  for (let y = 0; y < from; y++)
-    for (let x = 0; x < from; x++)
-      for (let v = 0; v < to; v++)
-        for (let u = 0; u < to; u++)
-          data[((y * from + x) * to + v) * to + u] = m[v * from + y]! * m[u * from + x]!;
-  return { dtype: "float32" as const, shape: [from * from, to * to], data };
+function transposed({ shape, data }: Tensor): Tensor {
+  const [rows, columns] = shape as [number, number];
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j] as number;
+  return { dtype: "float32", shape: [columns, rows], data: out };
 }
 
 /** The phi convolution of scale `k`: (1 - q)·h + q·conv(h). B C N N. */
