@@ -25,6 +25,8 @@ export default defineConfig({
   outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
   dts: true,
   deps: { neverBundle: [/^onnxruntime-/, "sharp"] },
+  // Shared code apart from the entries, so that no chunk takes an entry's name.
+  outputOptions: { chunkFileNames: "chunks/[name].js" },
   clean: true,
   logLevel: "warn",
 });
