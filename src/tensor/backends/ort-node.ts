@@ -1,26 +1,30 @@
 /** ONNX Runtime's native CPU kernels in Node. The sharing with the browser build is in ort.ts. */
 
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import * as ort from "onnxruntime-node";
 import type { Backend } from "../backend.ts";
 import { ortBackend, type ProfileSink } from "./ort.ts";
 
+// Asked of the process, not imported: a bundler for the browser would follow imports from openBackend into Node.
+const { createRequire } = process.getBuiltinModule("node:module");
+const ort: unknown = createRequire(import.meta.url)("onnxruntime-node");
+
 /** The native backend. Importing this file throws where the package or its binary is missing. */
-export const ortNode = (): Backend => ortBackend("ort-node", ort, { profileSink });
+export const ortNode = (): Backend =>
+  ortBackend("ort-node", ort, { stopCopies: true, profileSink });
 
 /** A private folder in the system's temporary place: the runtime adds date and ending to the prefix. */
 async function profileSink(): Promise<ProfileSink> {
-  const folder = await mkdtemp(join(tmpdir(), "underpaint-profile-"));
+  const fs = process.getBuiltinModule("node:fs/promises");
+  const { tmpdir } = process.getBuiltinModule("node:os");
+  const { join } = process.getBuiltinModule("node:path");
+  const folder = await fs.mkdtemp(join(tmpdir(), "underpaint-profile-"));
   return {
     prefix: join(folder, "run"),
     async read() {
       try {
-        const [file] = await readdir(folder);
-        return file ? await readFile(join(folder, file), "utf8") : "";
+        const [file] = await fs.readdir(folder);
+        return file ? await fs.readFile(join(folder, file), "utf8") : "";
       } finally {
-        await rm(folder, { recursive: true, force: true });
+        await fs.rm(folder, { recursive: true, force: true });
       }
     },
   };
