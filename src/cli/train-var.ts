@@ -179,10 +179,16 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
   if (earlier?.hash === recipe.tokenizer.hash) recipe.tokenizer = earlier;
   const { run, checkpoint } = await openRun(flags.run, recipe);
   const backend = await backendWith(flags.threads);
-  const tokens = async (set: ImageDataset, part: { variants: number; augment: Augment }) =>
-    loadTokens(terminal, run, { set, tokenizer, backend, signal, seed: recipe.seed, ...part });
-  const trainTokens = await tokens(sets.train, recipe);
-  const testTokens = await tokens(sets.test, { variants: 1, augment: {} });
+  const { seed, variants, augment } = recipe;
+  const common = { tokenizer, backend, signal, seed };
+  const trainTokens = await loadTokens(terminal, run, {
+    ...common,
+    ...{ set: sets.train, variants, augment },
+  });
+  const testTokens = await loadTokens(terminal, run, {
+    ...common,
+    ...{ set: sets.test, variants: 1, augment: {} },
+  });
   const draw = (weights: TensorMap) =>
     drawSheet(weights, { backend, tokenizer, model: recipe.model, labels: sets.train.classes });
   const task = await varTask(
