@@ -183,6 +183,8 @@ export function nextInput(fHat: Value, pn: number): Value {
 
 /** Teacher-forced transformer input for scales 1 and up, from all tokens. ids B L -> B L-1 C. */
 export function inputFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value {
+  if (config.patchNums.length === 1)
+    return embedding(p("quantize.embedding.weight"), slice(ids, { axis: 1, end: 0 })); // B 0 C
   const fHats = fHatsFromIds(ids, p, config);
   const parts = config.patchNums.slice(1).map((pn, k) => nextInput(fHats[k]!, pn));
   return concat(parts, 1);

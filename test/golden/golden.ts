@@ -23,6 +23,7 @@ const PARTS = {
   sampling: ["sampling"],
 } as const;
 export type GoldenFile = keyof typeof PARTS;
+export const GOLDEN_FILES = Object.keys(PARTS) as GoldenFile[];
 
 /** All arrays of one golden file, and its metadata. */
 export function golden(file: GoldenFile): {
@@ -143,7 +144,8 @@ export const toInt64 = ({ shape, data }: Tensor): Tensor => ({
 /** Absolute tolerance on floats: what the fixtures were made for. */
 export const TOLERANCE = 1e-5;
 
-interface Row {
+/** One comparison with a golden array. */
+export interface Row {
   file: GoldenFile;
   array: string;
   shape: readonly number[];
