@@ -182,13 +182,18 @@ function readNode(n: NodeMessage, domains: ReadonlySet<string>): OnnxNode {
 
 function readValue(v: ValueMessage): OnnxValue {
   const what = `onnx: value "${v.name ?? ""}"`;
-  const tensor = v.type?.tensor;
-  if (!tensor) throw new InputError(`${what}: is no tensor; sequences and maps are not supported`);
+  const sequence = v.type?.sequence;
+  const tensor = sequence ? sequence.element?.tensor : v.type?.tensor;
+  if (!tensor || (sequence && v.type?.tensor))
+    throw new InputError(
+      `${what}: is no tensor and no sequence of tensors; maps and nested sequences are not supported`,
+    );
   const shape = tensor.shape?.dims ?? (tensor.shape && []);
   return {
     name: v.name ?? "",
     dtype: dtypeOf(what, tensor.elemType),
     shape: shape?.map(({ value, param = "" }) => (value === undefined ? param : Number(value))),
+    ...(sequence && { sequence: true as const }),
   };
 }
 

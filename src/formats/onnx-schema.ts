@@ -33,6 +33,8 @@ export interface OnnxValue {
   readonly dtype: DType;
   /** Absent when even the rank is unknown. */
   readonly shape?: readonly OnnxDim[];
+  /** Not one tensor but a sequence of them, all of this dtype and shape. */
+  readonly sequence?: true;
 }
 
 /** Where the bytes of an initializer lie outside the model file: a relative path and a range. */
@@ -150,7 +152,12 @@ const TENSOR_TYPE = {
   elemType: [1, "int"],
   shape: [2, "message", SHAPE],
 } as const satisfies Schema;
-const TYPE = { tensor: [1, "message", TENSOR_TYPE] } as const satisfies Schema;
+const ELEMENT_TYPE = { tensor: [1, "message", TENSOR_TYPE] } as const satisfies Schema;
+const SEQUENCE_TYPE = { element: [1, "message", ELEMENT_TYPE] } as const satisfies Schema;
+const TYPE = {
+  tensor: [1, "message", TENSOR_TYPE],
+  sequence: [4, "message", SEQUENCE_TYPE],
+} as const satisfies Schema;
 
 const VALUE_INFO = {
   name: [1, "string"],

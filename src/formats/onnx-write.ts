@@ -62,15 +62,13 @@ const nodeMessage = (node: OnnxNode) => ({
 const dimMessage = (dim: number | string) =>
   typeof dim === "number" ? { value: dim } : { param: dim || undefined };
 
-const valueMessage = ({ name, dtype, shape }: OnnxValue) => ({
-  name,
-  type: {
-    tensor: {
-      elemType: ONNX_DTYPE[dtype],
-      shape: shape && { dims: shape.map(dimMessage) },
-    },
-  },
-});
+const valueMessage = ({ name, dtype, shape, sequence }: OnnxValue) => {
+  const tensor = {
+    elemType: ONNX_DTYPE[dtype],
+    shape: shape && { dims: shape.map(dimMessage) },
+  };
+  return { name, type: sequence ? { sequence: { element: { tensor } } } : { tensor } };
+};
 
 /**
  * The bytes of a model, the same for the same data. One allocation of the exact size, so the peak is

@@ -58,7 +58,10 @@ const full: Required<OnnxModel> = {
       },
     ],
     inputs: [{ name: "x", dtype: "float32", shape: ["B", 2, ""] }],
-    outputs: [{ name: "y", dtype: "float16", shape: [] }],
+    outputs: [
+      { name: "y", dtype: "float16", shape: [] },
+      { name: "ys", dtype: "int64", shape: [2, "L"], sequence: true },
+    ],
     initializers: [
       ...Object.entries(every).map(([name, t]) => ({ name, tensor: t })),
       {

@@ -1,9 +1,10 @@
 /** One training step as one graph, and the tensors that live from step to step. Knows no data and no files. */
 
-import { sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
+import { HOST, sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
 import type { Backend, Session, Tensors } from "../tensor/backend.ts";
 import { grad } from "../tensor/grad.ts";
 import { output, type Value } from "../tensor/graph.ts";
+import { staticShape } from "../tensor/shape.ts";
 import { clipByGlobalNorm, type Kept, type Optimizer, type Pace } from "./optim.ts";
 
 export interface StepPlan {
@@ -48,8 +49,8 @@ export async function compileStep(
   for (const { name, next } of [...update.params, ...update.state]) output(g, NEXT + name, next);
   const reported = { loss, gradNorm: norm, ...report };
   for (const [name, value] of Object.entries(reported)) output(g, name, value);
-  const session = await backend.compile(g);
-  const start = (kept: Kept, given?: Tensor) => given ?? zeros(kept.shape);
+  const session = await backend.compile(g, { resultsInto: true });
+  const start = (kept: Kept, given?: Tensor) => given ?? zeros({ ...kept, dtype: "float32" });
   const tensors = new Map<string, Tensor>();
   for (const kept of update.params) tensors.set(kept.name, copy(from.weights.get(kept.name)!));
   for (const kept of update.state)
@@ -57,14 +58,23 @@ export async function compileStep(
   return new Stepper(session, optimizer, {
     tensors,
     params: names,
-    reported: Object.keys(reported),
+    reported: Object.entries(reported).map(([name, { dtype, shape }]) => ({
+      name,
+      dtype,
+      shape: staticShape(shape, name),
+    })),
   });
 }
 
-const zeros = (shape: readonly number[]): Tensor => ({
-  dtype: "float32",
+/** Name and type of a value that each step reports. */
+interface Reported extends Pick<Tensor, "dtype" | "shape"> {
+  readonly name: string;
+}
+
+const zeros = ({ dtype, shape }: Pick<Tensor, "dtype" | "shape">): Tensor => ({
+  dtype,
   shape,
-  data: new Float32Array(sizeOf(shape)),
+  data: new HOST[dtype](sizeOf(shape)),
 });
 const copy = (t: Tensor): Tensor => ({
   ...t,
@@ -78,12 +88,16 @@ export class Stepper {
   readonly #session: Session;
   readonly #optimizer: Optimizer;
   readonly #params: readonly string[];
-  readonly #reported: readonly string[];
+  readonly #reported: readonly Reported[];
 
   constructor(
     session: Session,
     optimizer: Optimizer,
-    life: { tensors: Map<string, Tensor>; params: readonly string[]; reported: readonly string[] },
+    life: {
+      tensors: Map<string, Tensor>;
+      params: readonly string[];
+      reported: readonly Reported[];
+    },
   ) {
     this.#session = session;
     this.#optimizer = optimizer;
@@ -96,10 +110,12 @@ export class Stepper {
   /** Runs one step on a batch; returns `loss`, `gradNorm` and what the plan reports. */
   async step(batch: Tensors, pace: Pace): Promise<Record<string, Tensor>> {
     const feeds = { ...batch, ...this.#optimizer.feeds(pace), ...Object.fromEntries(this.#now) };
-    const into = Object.fromEntries([...this.#next].map(([name, t]) => [NEXT + name, t]));
-    const results = await this.#session.run(feeds, { into });
+    const next = Object.fromEntries([...this.#next].map(([name, t]) => [NEXT + name, t]));
+    // New memory each time, small as it is: the caller may keep what a step reports.
+    const report = Object.fromEntries(this.#reported.map((r) => [r.name, zeros(r)]));
+    await this.#session.run(feeds, { into: { ...next, ...report } });
     [this.#now, this.#next] = [this.#next, this.#now];
-    return Object.fromEntries(this.#reported.map((name) => [name, results[name]!]));
+    return report;
   }
 
   /** The parameters as they are now. Views: copy what must outlive the next step. */

@@ -21,6 +21,12 @@ export interface CompileOptions {
    * from finite inputs. Slow and hungry: every intermediate comes to the host.
    */
   nanCheck?: boolean;
+  /**
+   * Every result is written into tensors given at run, which must then name them all. Where the runtime allows,
+   * nothing is copied: a training step gives three arrays per parameter, and copying them was up to half the cost
+   * of the optimizer.
+   */
+  resultsInto?: boolean;
 }
 
 export interface RunOptions {
@@ -124,6 +130,16 @@ export function checkFeeds(inputs: readonly Value[], feeds: Tensors): Map<string
 /** Checks a tensor that a result is to be written into. Throws ShapeError. */
 export const checkInto = (name: string, v: Value, tensor: Tensor): void =>
   checkFit(`into "${name}"`, v, { tensor, bound: new Map() });
+
+/** Checks that there is a tensor for every result of a session compiled with `resultsInto`. Throws ShapeError. */
+export function checkAllInto(names: readonly string[], into: Tensors): void {
+  const missing = names.filter((name) => !into[name]);
+  if (missing.length)
+    throw new ShapeError(
+      `run: the session was compiled with resultsInto, and into lacks ${nameList(missing)}; give a tensor for each, or ask for fewer outputs`,
+      { missing },
+    );
+}
 
 function checkFit(
   what: string,

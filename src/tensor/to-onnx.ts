@@ -1,6 +1,12 @@
 /** From our graph to an ONNX model: keeps what the outputs need, names results, types attributes. Runs nothing. */
 
-import { type OnnxAttr, type OnnxModel, type OnnxNode, writeOnnx } from "../formats/onnx.ts";
+import {
+  ONNX_DTYPE,
+  type OnnxAttr,
+  type OnnxModel,
+  type OnnxNode,
+  writeOnnx,
+} from "../formats/onnx.ts";
 import { type Attr, type Graph, type Node, pickOutputs, type Value } from "./graph.ts";
 
 /** Attributes that ONNX declares as floats; a whole number does not tell by itself. */
@@ -25,6 +31,8 @@ export interface OnnxOptions {
   outputs?: readonly string[];
   /** Values inside the graph that are given besides, under their own names. */
   also?: readonly Value[];
+  /** Name of an empty sequence of tensors that is given before all results; what for: backends/ort-direct.ts. */
+  emptySequence?: string;
 }
 
 /** The nodes that `roots` depend on, in the order they can run. */
@@ -41,7 +49,10 @@ export function neededNodes(g: Graph, roots: readonly Value[]): Node[] {
 }
 
 /** The model as plain data. Throws ShapeError when the graph has no outputs. */
-export function toOnnxModel(g: Graph, { outputs, also = [] }: OnnxOptions = {}): OnnxModel {
+export function toOnnxModel(
+  g: Graph,
+  { outputs, also = [], emptySequence }: OnnxOptions = {},
+): OnnxModel {
   const results = [...pickOutputs(g, outputs)].map(([name, value]) => ({ name, value }));
   const nodes = neededNodes(
     g,
@@ -80,6 +91,19 @@ export function toOnnxModel(g: Graph, { outputs, also = [] }: OnnxOptions = {}):
       attrs: {},
     }),
   );
+  const leading = emptySequence
+    ? [{ name: emptySequence, dtype: "float32", sequence: true } as const]
+    : [];
+  const sequences = leading.map(
+    ({ name, dtype }): OnnxNode => ({
+      op: "SequenceEmpty",
+      domain: "",
+      name,
+      inputs: [],
+      outputs: [name],
+      attrs: { dtype: { kind: "int", value: ONNX_DTYPE[dtype] } },
+    }),
+  );
   const copied = new Set(results.map((r) => r.value));
   const constants = [...g.constants].filter(([v]) => used.has(v) || copied.has(v));
   const inputs = g.inputs.filter((v) => used.has(v) || copied.has(v));
@@ -90,9 +114,13 @@ export function toOnnxModel(g: Graph, { outputs, also = [] }: OnnxOptions = {}):
     producer: "underpaint",
     graph: {
       name: g.name,
-      nodes: [...body, ...copying],
+      nodes: [...sequences, ...body, ...copying],
       inputs: inputs.map((v) => info(v)),
-      outputs: [...results.map((r) => info(r.value, r.name)), ...inside.map((v) => info(v))],
+      outputs: [
+        ...leading,
+        ...results.map((r) => info(r.value, r.name)),
+        ...inside.map((v) => info(v)),
+      ],
       initializers: constants.map(([v, tensor]) => ({ name: v.name, tensor })),
     },
   };

@@ -6,6 +6,7 @@ import {
   type Backend,
   type BackendName,
   type CompileOptions,
+  checkAllInto,
   checkFeeds,
   checkInto,
   formatType,
@@ -18,6 +19,7 @@ import { type Graph, type Node, pickOutputs, type Value } from "../graph.ts";
 import { nanWatch } from "../nan-check.ts";
 import { formatNode } from "../print.ts";
 import { neededNodes, toOnnx } from "../to-onnx.ts";
+import { type Fetches, runDirect, STOP, stopsBeforeCopying } from "./ort-direct.ts";
 import { profileRows } from "./ort-profile.ts";
 
 /** What we use of onnxruntime-node and onnxruntime-web, which share their types. */
@@ -40,6 +42,8 @@ export interface OrtOptions {
   session?: InferenceSession.SessionOptions;
   /** The runtime does not write into tensors given for results; copy there instead. */
   copyInto?: boolean;
+  /** The binding copies results that were given tensors; try to stop it where a session asks for `resultsInto`. */
+  stopCopies?: boolean;
   /** Opens a place for a profile; without it `compile` refuses to profile. */
   profileSink?: () => Promise<ProfileSink>;
 }
@@ -52,6 +56,9 @@ interface Compiled {
   /** Nodes by the name they have in the runtime. */
   readonly nodes: ReadonlyMap<string, Node>;
   readonly copyInto: boolean;
+  readonly resultsInto: boolean;
+  /** The model begins with STOP: nothing is copied. */
+  readonly direct: boolean;
   readonly sink?: ProfileSink;
   /** The intermediate results that come to the host to be looked at. */
   readonly watched?: readonly Value[];
@@ -60,13 +67,15 @@ interface Compiled {
 export const ortBackend = (
   name: BackendName,
   module: unknown,
-  { session: extra = {}, copyInto = false, profileSink }: OrtOptions = {},
+  { session: extra = {}, copyInto = false, stopCopies = false, profileSink }: OrtOptions = {},
 ): Backend => {
   const ort = module as OrtModule;
+  let stops: Promise<boolean> | undefined; // asked once, when first needed
   return {
     name,
     async compile(graph: Graph, options: CompileOptions = {}): Promise<Session> {
       const { outputs, threads = 0, profile = false, nanCheck = false } = options;
+      const { resultsInto = false } = options;
       if (profile && !profileSink)
         throw new RunError(
           `compile: ${name} cannot profile, it has no file to write to; use ort-node or reference`,
@@ -75,7 +84,11 @@ export const ortBackend = (
       const nodes = new Map(needed.map((n) => [n.outputs[0]!.name, n]));
       const watched = nanCheck ? needed.flatMap((n) => n.outputs).filter(isFloat) : undefined;
       const sink = profile ? await profileSink!() : undefined;
-      const model = toOnnx(graph, { outputs, also: watched });
+      // What is looked at on the way has no tensors of the caller's to go to.
+      if (resultsInto && stopCopies && !watched) stops ??= stopsBeforeCopying(ort);
+      const direct = resultsInto && !watched && ((await stops) ?? false);
+      const emptySequence = direct ? STOP : undefined;
+      const model = toOnnx(graph, { outputs, also: watched, emptySequence });
       try {
         const session = await ort.InferenceSession.create(model, {
           graphOptimizationLevel: "all",
@@ -85,7 +98,8 @@ export const ortBackend = (
           ...(sink && { enableProfiling: true, profileFilePrefix: sink.prefix }),
           ...extra,
         });
-        return ortSession({ ort, graph, session, nodes, copyInto, sink, watched });
+        const how = { copyInto, resultsInto, direct };
+        return ortSession({ ort, graph, session, nodes, ...how, sink, watched });
       } catch (error) {
         throw explain("compile", error, { nodes });
       }
@@ -96,16 +110,17 @@ export const ortBackend = (
 const isFloat = (v: Value): boolean => v.dtype === "float32" || v.dtype === "float16";
 
 function ortSession(compiled: Compiled): Session {
-  const { ort, graph, session, nodes, copyInto, sink, watched } = compiled;
+  const { ort, graph, session, nodes, copyInto, resultsInto, direct, sink, watched } = compiled;
   const inputs = graph.inputs.filter((v) => session.inputNames.includes(v.name));
   const watchedNames = new Set(watched?.map((v) => v.name));
-  const names = session.outputNames.filter((name) => !watchedNames.has(name));
+  const names = session.outputNames.filter((name) => name !== STOP && !watchedNames.has(name));
   const wrap = (t: Tensor) => new ort.Tensor(t.dtype, t.data, t.shape);
   const self: Session = {
     inputs: session.inputNames,
     outputs: names,
     async run(feeds: Tensors, { into = {}, outputs = names }: RunOptions = {}) {
       checkFeeds(inputs, feeds);
+      if (resultsInto) checkAllInto(outputs, into);
       for (const [name, v] of pickOutputs(graph, outputs, names))
         if (into[name]) checkInto(name, v, into[name]);
       const given = Object.fromEntries(inputs.map((v) => [v.name, wrap(feeds[v.name]!)]));
@@ -114,7 +129,10 @@ function ortSession(compiled: Compiled): Session {
       for (const name of watchedNames) fetches[name] = null;
       let results: Readonly<Record<string, OrtTensor>>;
       try {
-        results = await session.run(given, fetches as InferenceSession.FetchesType);
+        if (direct) await runDirect(session, given, fetches as Fetches);
+        results = direct
+          ? (fetches as Fetches)
+          : await session.run(given, fetches as InferenceSession.FetchesType);
       } catch (error) {
         throw explain("run", error, { nodes, inputs, feeds });
       }

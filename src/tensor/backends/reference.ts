@@ -4,6 +4,7 @@ import type { Tensor } from "../../formats/dtype.ts";
 import {
   type Backend,
   type CompileOptions,
+  checkAllInto,
   checkFeeds,
   checkInto,
   type ProfileRow,
@@ -40,7 +41,7 @@ export const reference = ({ precision = "float32" }: ReferenceOptions = {}): Bac
 
 function referenceSession(
   graph: Graph,
-  { outputs, nanCheck = false, profile = false }: CompileOptions,
+  { outputs, nanCheck = false, profile = false, resultsInto = false }: CompileOptions,
   precision: Precision,
 ): Session {
   const results = pickOutputs(graph, outputs);
@@ -62,6 +63,7 @@ function referenceSession(
     async run(feeds: Tensors, { into, outputs: only }: RunOptions = {}) {
       const bound = checkFeeds(inputs.map(hostType), feeds);
       const wanted = pickOutputs(graph, only ?? [...results.keys()], [...results.keys()]);
+      if (resultsInto) checkAllInto([...wanted.keys()], into ?? {});
       for (const [name, v] of wanted) if (into?.[name]) checkInto(name, hostType(v), into[name]);
       const values = new Map<Value, Arr>(constants);
       for (const v of inputs) values.set(v, fromTensor(feeds[v.name]!, v.dtype));
