@@ -135,9 +135,14 @@ export async function vqvaeTask(
   );
   const tester = await compileTester(recipe, Math.min(batch, data.test.count), life.backend);
   const source = batches(data.train, { batch, seed, cursor, augment: recipe.augment });
+  // With few scales some phi convolutions are never chosen: they are in no graph, and stay as they started.
+  const unused = initWeights(
+    specs.filter((s) => s.name !== HITS && !p.bound.has(s.name)),
+    start.child("weights"),
+  );
   const modelTensors = (): TensorMap => {
-    const now = stepper.weights();
-    return new Map(specs.map((s) => [s.name, now.get(s.name) ?? use.hits]));
+    const now = new Map([...unused, ...stepper.weights(), [HITS, use.hits]]);
+    return new Map(specs.map((s) => [s.name, now.get(s.name)!]));
   };
 
   return {
