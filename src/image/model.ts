@@ -180,7 +180,7 @@ async function opened(
   source: ModelSource,
   { kind, what: name }: { kind: "var" | "vqvae"; what: string },
 ): Promise<Opened> {
-  const file: ModelFile = source instanceof Uint8Array ? await parsed(source) : source;
+  const file: ModelFile = source instanceof Uint8Array ? await parsed(source, name) : source;
   const what = file.what ?? name;
   const prefix = NESTED[kind];
   const nested = [...file.tensors].filter(([key]) => key.startsWith(prefix));
@@ -196,9 +196,16 @@ async function opened(
   return { tensors: dequantizeWeights(own), note: readNote(file.metadata, { kind, what }), what };
 }
 
-async function parsed(bytes: Uint8Array): Promise<ModelFile> {
-  // A safetensors file has a brace after the 8 bytes of its header's length.
-  return bytes[8] === 0x7b ? readSafetensors(bytes) : { tensors: (await readPth(bytes)).tensors };
+/** Either format, told by its content; errors begin with the file's name. */
+async function parsed(bytes: Uint8Array, what: string): Promise<ModelFile> {
+  try {
+    // A safetensors file has a brace after the 8 bytes of its header's length.
+    if (bytes[8] === 0x7b) return readSafetensors(bytes);
+    return { tensors: (await readPth(bytes)).tensors };
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`${what}: ${error.message}`, error.data);
+    throw error;
+  }
 }
 
 function varConfigOf({ tensors, note, what }: Opened, { patchNums }: LoadOptions): VarConfig {

@@ -7,10 +7,14 @@ import { blockCausalMask, scaleOfToken } from "../../src/image/var-layout.ts";
 import { varLoss } from "../../src/image/var-loss.ts";
 import { bindConstants } from "../../src/nn/bind.ts";
 import { input } from "../../src/tensor/graph.ts";
+import { readGolden } from "../read-safetensors.ts";
 import {
   evaluate,
+  fixture,
+  largestDifference,
   layerOutput,
   score,
+  TOLERANCE,
   tinyVar,
   tinyVarWeights,
   tinyVqvae,
@@ -103,4 +107,23 @@ test("l2: logits without a class", async () => {
     { read, labels },
   );
   check("l2.logits_uncond", logits!);
+});
+
+test("plain attention equals an independent port in float64", async () => {
+  // The reference's arrays for this variant were not handed out; numpy computed these from the same inputs.
+  const want = readGolden(fixture("var_nol2_numpy.safetensors")).tensors.get("nol2.logits")!;
+  const read = given("l2.x_BLCv_wo_first_l");
+  const labels = toInt64(given("l2.label"));
+  const weights = tinyVarWeights("l2"); // its temperatures are never asked for
+  const { logits } = await evaluate(
+    (g) => ({
+      logits: trainingLogits(
+        { input: input(g, "read", read.shape), labels: input(g, "labels", [2], "int64") },
+        bindConstants(g, weights),
+        { config: tinyVar({ attnL2Norm: false }) },
+      ),
+    }),
+    { read, labels },
+  );
+  expect(largestDifference(logits!, want)).toBeLessThan(TOLERANCE);
 });
