@@ -1,6 +1,7 @@
 /** The public names most programs need: load a model, sample, write a picture. Everything else is in the subpaths. */
 
 export { InputError } from "./formats/errors.ts";
+export { readTensorFile, type TensorFile } from "./formats/node.ts";
 export { encodePng, type PngImage, type PngText } from "./formats/png.ts";
 export { findLabel, type Label } from "./image/labels.ts";
 export { type LoadOptions, loadVar, type ModelSource, Var, type VarInfo } from "./image/model.ts";

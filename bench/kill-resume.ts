@@ -1,0 +1,148 @@
+/**
+ * Kills a training run with -9 at 20 random moments and resumes it; its final weights must equal, bit by bit, those of
+ * a run that was left alone. Writes bench/results/kill-resume.json. Run: npm run build && npx tsx bench/kill-resume.ts
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { encodePng } from "../src/formats/png.ts";
+import { readSafetensors } from "../src/formats/safetensors.ts";
+import { rng } from "../src/tensor/rng.ts";
+
+const KILLS = Number(process.env.KILLS ?? 20);
+const STEPS = Number(process.env.STEPS ?? 400);
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const home = await mkdtemp(join(tmpdir(), "underpaint-kill-"));
+const pictures = join(home, "pictures");
+const chance = rng("kill-resume");
+
+for (const [c, name] of ["green", "red"].entries()) {
+  await mkdir(join(pictures, name), { recursive: true });
+  for (let i = 0; i < 40; i++) {
+    const data = new Uint8Array(16 * 16 * 3).fill(255);
+    const [cx, cy, radius] = [4 + chance.int(8), 4 + chance.int(8), 2 + 4 * chance.uniform()];
+    for (let p = 0; p < 256; p++)
+      if (Math.hypot((p % 16) - cx, Math.floor(p / 16) - cy) < radius) data[p * 3 + c] = 0;
+    const png = await encodePng({ width: 16, height: 16, channels: 3, data });
+    await writeFile(join(pictures, name, `${i}.png`), png);
+  }
+}
+
+const flags = {
+  vqvae: [
+    ...[
+      "--size",
+      "16",
+      "--ch-mult",
+      "1,1",
+      "--channels",
+      "32",
+      "--res-blocks",
+      "1",
+      "--latent",
+      "4",
+    ],
+    ...[
+      "--codes",
+      "32",
+      "--no-attention",
+      "--no-mid-attention",
+      "--flip",
+      "0.5",
+      "--revive-every",
+      "7",
+    ],
+  ],
+  var: ["--tokenizer", join(home, "vqvae-whole"), "--depth", "2", "--width", "64", "--heads", "2"],
+} as const;
+type Kind = keyof typeof flags;
+const EVERY = ["--save-every", "7", "--evaluate-every", "50", "--draw-every", "100"];
+
+interface Attempt {
+  readonly signal: NodeJS.Signals | null;
+  readonly code: number | null;
+  readonly ms: number;
+}
+
+/** Trains in `run`; kills after `patience` milliseconds where one is given. */
+function train(kind: Kind, run: string, patience?: number): Promise<Attempt> {
+  const begin = performance.now();
+  const common = ["--run", run, "--steps", String(STEPS), "--batch", "8", "--warmup", "10"];
+  const args = ["train", kind, pictures, ...common, ...flags[kind], ...EVERY, "--threads", "1"];
+  return new Promise((resolve, reject) => {
+    const child: ChildProcess = spawn(process.execPath, [join(ROOT, "dist/cli/main.js"), ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let words = "";
+    child.stderr!.on("data", (chunk) => {
+      words += chunk;
+    });
+    const timer =
+      patience === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), patience);
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      if (code !== 0 && signal === null) reject(new Error(words));
+      else resolve({ code, signal, ms: performance.now() - begin });
+    });
+  });
+}
+
+async function stepOf(run: string): Promise<number> {
+  const file = join(run, "checkpoint.safetensors");
+  if (!existsSync(file)) return 0;
+  const { metadata } = readSafetensors(await readFile(file));
+  return (JSON.parse(metadata["underpaint.checkpoint"]!) as { step: number }).step;
+}
+
+const sha256 = async (file: string): Promise<string> =>
+  createHash("sha256")
+    .update(await readFile(file))
+    .digest("hex");
+
+async function measure(kind: Kind) {
+  const [whole, killed] = [join(home, `${kind}-whole`), join(home, `${kind}-killed`)];
+  const { ms } = await train(kind, whole);
+  const kills: { afterMs: number; checkpoint: number }[] = [];
+  while (kills.length < KILLS) {
+    // Uniform over starting up and a share of the run that leaves work for all the other kills.
+    const patience = Math.round(chance.uniform() * (1500 + (2 * ms) / KILLS));
+    const { signal } = await train(kind, killed, patience);
+    if (signal !== "SIGKILL") break; // it got to the end first
+    kills.push({ afterMs: patience, checkpoint: await stepOf(killed) });
+  }
+  await train(kind, killed);
+  const [a, b] = await Promise.all(
+    [whole, killed].map((run) => sha256(join(run, `${kind}.safetensors`))),
+  );
+  return { kind, steps: STEPS, kills, identical: a === b, sha256: [a, b] };
+}
+
+try {
+  const runs = [await measure("vqvae"), await measure("var")];
+  const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const result = {
+    what: "kill -9 at random moments, then resume: are the final weights those of an unkilled run?",
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus().length} x ${cpus()[0]?.model}, ${process.platform} ${process.arch}`,
+    versions: { node: process.versions.node, "onnxruntime-node": dependencies["onnxruntime-node"] },
+    runs,
+  };
+  await mkdir(join(ROOT, "bench/results"), { recursive: true });
+  await writeFile(
+    join(ROOT, "bench/results/kill-resume.json"),
+    `${JSON.stringify(result, null, 2)}\n`,
+  );
+  for (const { kind, kills, identical } of runs)
+    console.log(
+      `${kind}: ${kills.length} kills, final weights ${identical ? "identical" : "DIFFER"}`,
+    );
+  if (runs.some(({ identical, kills }) => !identical || kills.length < KILLS)) process.exitCode = 1;
+} finally {
+  await rm(home, { recursive: true, force: true });
+}
