@@ -15,7 +15,7 @@ import { readSafetensors } from "../src/formats/safetensors.ts";
 import { rng } from "../src/tensor/rng.ts";
 
 const KILLS = Number(process.env.KILLS ?? 20);
-const STEPS = Number(process.env.STEPS ?? 400);
+const STEPS = Number(process.env.STEPS ?? 1000);
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const home = await mkdtemp(join(tmpdir(), "underpaint-kill-"));
 const pictures = join(home, "pictures");
@@ -111,7 +111,7 @@ async function measure(kind: Kind) {
   const kills: { afterMs: number; checkpoint: number }[] = [];
   while (kills.length < KILLS) {
     // Uniform over starting up and a share of the run that leaves work for all the other kills.
-    const patience = Math.round(chance.uniform() * (1500 + (2 * ms) / KILLS));
+    const patience = Math.round(chance.uniform() * (1200 + ms / KILLS));
     const { signal } = await train(kind, killed, patience);
     if (signal !== "SIGKILL") break; // it got to the end first
     kills.push({ afterMs: patience, checkpoint: await stepOf(killed) });
