@@ -1,0 +1,271 @@
+/**
+ * Two finished runs become one small model folder: weights stored small and checked, a card with measured figures.
+ * Trains nothing; the command is scripts/embed-model.ts.
+ */
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Attribution, ImageDataset } from "../data/index.ts";
+import { InputError } from "../formats/errors.ts";
+import { writeFileAtomic } from "../formats/node.ts";
+import { encodePng } from "../formats/png.ts";
+import { quantizeWeights, type Storage } from "../formats/quantize.ts";
+import { writeSafetensors } from "../formats/safetensors.ts";
+import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import { loadVar, type Var } from "../image/model.ts";
+import { modelMetadata } from "../image/note.ts";
+import { type Picture, sheet } from "../image/sheet.ts";
+import type { Backend } from "../tensor/backend.ts";
+import { modelCard } from "./card.ts";
+import { recipeRows, trainCommand, untold } from "./command.ts";
+import { trainingCurves } from "./curves.ts";
+import { type Measured, measureModel, measureNovelty } from "./measure.ts";
+import { effort } from "./metrics.ts";
+import type { Prediction } from "./predict.ts";
+import {
+  classGroups,
+  type Drawing,
+  drawLabels,
+  drawRows,
+  nearestSheet,
+  pictureAt,
+  reconstructionSheet,
+  spreadOver,
+} from "./showcase.ts";
+import { readRun, type TrainedRun } from "./trained.node.ts";
+
+/** A data set with the word that opens it. */
+export interface NamedData {
+  readonly word: string;
+  readonly train: ImageDataset;
+  readonly test: ImageDataset;
+}
+
+export interface EmbedOptions {
+  readonly vqvaeRun: string;
+  readonly varRun: string;
+  /** Folder for the model; its last part is the model's name. */
+  readonly out: string;
+  readonly name: string;
+  readonly data: { readonly tokenizer: NamedData; readonly transformer: NamedData };
+  readonly backend: Backend;
+  /** The machine, in words. */
+  readonly machine: string;
+  /** How the samples of the card are drawn; default as `underpaint sample` does. */
+  readonly drawing?: Omit<Drawing, "signal">;
+  /** Samples whose nearest training pictures are looked for; default 128. */
+  readonly samples?: number;
+  /** Most bytes of the whole folder; default 20 MB. */
+  readonly mostBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What is being done; at the end, what was written. */
+export interface EmbedProgress {
+  readonly doing: string;
+  readonly files?: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** Beyond these, storage has changed the model, and it is not written. */
+const MOST_PSNR_LOSS = 0.1; // dB
+const MOST_LOSS_RISE = 0.02; // nats per token
+
+const MODEL = { vqvae: "vqvae.safetensors", var: "var.safetensors" } as const;
+const SHEET_ROWS = 4;
+const SHEET_COLUMNS = 8;
+const STRIPS = 3;
+const MOST_CLASSES_SHOWN = 100;
+const CLASS_COLUMNS = 10;
+const utf8 = new TextEncoder();
+
+/**
+ * Stores both runs small, measures what is stored, and writes weights, figures and card into `out`, or nothing.
+ * @throws InputError when the runs do not fit each other or the data, storage changes the model, or it is too large
+ */
+export async function* embedModel(options: EmbedOptions): AsyncGenerator<EmbedProgress> {
+  const { data, backend, signal, out, mostBytes = 20_000_000 } = options;
+  yield { doing: "reading the runs" };
+  const runs = {
+    tokenizer: await readRun(options.vqvaeRun, "vqvae"),
+    transformer: await readRun(options.varRun, "var"),
+  };
+  checkRuns(runs, options);
+  const { classes } = data.transformer.train;
+  const weights = {
+    vqvae: stored("vqvae", runs.tokenizer),
+    var: stored("var", runs.transformer, classes),
+  };
+  checkBytes(weights.vqvae.length + weights.var.length, options, mostBytes);
+  const model = await loadVar(weights, { backend });
+  let card: ReadonlyMap<string, Uint8Array>;
+  try {
+    card = yield* describe(model, runs, { ...options, weights });
+  } finally {
+    await model.release();
+  }
+  // The weights last: a folder is a model only when both are there.
+  const files = new Map([...card, [MODEL.vqvae, weights.vqvae], [MODEL.var, weights.var]]);
+  const sizes = [...files].map(([name, content]) => ({ name, bytes: content.length }));
+  checkBytes(
+    sizes.reduce((sum, { bytes }) => sum + bytes, 0),
+    options,
+    mostBytes,
+  );
+  signal?.throwIfAborted();
+  await mkdir(out, { recursive: true });
+  for (const [file, content] of files) await writeFileAtomic(join(out, file), content);
+  yield { doing: `wrote ${out}`, files: sizes };
+}
+
+interface Runs {
+  readonly tokenizer: TrainedRun<VqvaeConfig>;
+  readonly transformer: TrainedRun<VarConfig>;
+}
+
+function checkRuns({ tokenizer, transformer }: Runs, { data, varRun }: EmbedOptions): void {
+  checkPair(transformer.config, tokenizer.config);
+  const [had, learnt] = [data.transformer.train.classes.length, transformer.config.classes];
+  if (had !== learnt)
+    throw new InputError(
+      `${data.transformer.word} has ${had} classes, the transformer of ${varRun} learnt ${learnt}; name the data it was trained on`,
+      { had, learnt },
+    );
+}
+
+function checkBytes(bytes: number, { name }: EmbedOptions, mostBytes: number): void {
+  if (bytes > mostBytes)
+    throw new InputError(
+      `${name} would take ${bytes} bytes, at most ${mostBytes} are allowed; train a smaller model`,
+      { bytes, mostBytes },
+    );
+}
+
+/** A run's weights as the bytes of a model file: matrices in int8 for the transformer, float16 for the tokenizer. */
+function stored(
+  kind: "vqvae" | "var",
+  { config, weights }: TrainedRun<VqvaeConfig | VarConfig>,
+  classes?: readonly string[],
+): Uint8Array {
+  const to: Storage = kind === "var" ? "int8" : "float16";
+  const small = quantizeWeights(weights, { to });
+  return writeSafetensors(small, { metadata: modelMetadata(kind, config, { classes }) });
+}
+
+/** The card and its figures by file name. */
+async function* describe(
+  model: Var,
+  { tokenizer, transformer }: Runs,
+  options: EmbedOptions & { weights: { vqvae: Uint8Array; var: Uint8Array } },
+): AsyncGenerator<EmbedProgress, ReadonlyMap<string, Uint8Array>> {
+  const { data, name, samples = 128, drawing = {}, signal, weights } = options;
+  const { train } = data.transformer;
+  const flip = ((transformer.recipe.augment as { flip?: number } | undefined)?.flip ?? 0) > 0;
+  const how = { ...options, samples, flip, drawing, signal };
+  const trained = {
+    config: transformer.config,
+    weights: transformer.weights,
+    tokenizer: tokenizer.config,
+    tokenizerWeights: tokenizer.weights,
+  };
+  const measured = yield* measureModel(trained, model, how);
+  checkStored(measured, name);
+  const novelty = yield* measureNovelty(model, how);
+
+  yield { doing: "drawing the sheets" };
+  const rows = classGroups(train).slice(0, SHEET_ROWS);
+  const drawn = await drawRows(model, rows, { ...drawing, columns: SHEET_COLUMNS, signal });
+  const every = spreadOver(train.classes.length, MOST_CLASSES_SHOWN);
+  const oneEach = await drawLabels(model, every, { ...drawing, signal });
+  const strips = drawn.strips.slice(0, STRIPS * model.patchNums.length);
+  const sheets: Readonly<Record<string, Picture>> = {
+    "samples.png": sheet(drawn.rows, { columns: SHEET_COLUMNS, zoom: 2 }),
+    "scales.png": sheet(strips, { columns: model.patchNums.length, zoom: 2 }),
+    "classes.png": sheet(
+      every.map((_, i) => pictureAt(oneEach, i)),
+      { columns: CLASS_COLUMNS },
+    ),
+    "reconstructions.png": reconstructionSheet(data.tokenizer.test, measured.rebuilt),
+    "nearest.png": nearestSheet(novelty.samples, novelty.train, novelty),
+  };
+  const curves = {
+    tokenizer: trainingCurves("vqvae", tokenizer.metrics),
+    transformer: trainingCurves("var", transformer.metrics),
+  };
+
+  const lossFacts = ({ count, loss, scaleLosses, accuracy }: Prediction) => ({
+    ...{ pictures: count, loss, accuracy, lastLoss: scaleLosses.at(-1)! },
+  });
+  const { parameters } = model.info;
+  const text = modelCard({
+    name,
+    size: model.size,
+    patchNums: model.patchNums,
+    codes: model.tokenizer.codes,
+    classes: train.classes,
+    attribution: sources([...data.tokenizer.train.attribution, ...train.attribution]),
+    tokenizer: {
+      ...half("vqvae", tokenizer, data.tokenizer),
+      ...{ file: MODEL.vqvae, bytes: weights.vqvae.length, parameters: parameters.tokenizer },
+      ...{ curves: curves.tokenizer, psnr: measured.psnr, use: measured.use },
+    },
+    transformer: {
+      ...half("var", transformer, data.transformer),
+      ...{ file: MODEL.var, bytes: weights.var.length, parameters: parameters.transformer },
+      ...{ curves: curves.transformer },
+      ...{ test: lossFacts(measured.test), train: lossFacts(measured.train) },
+    },
+    stored: measured.stored,
+    nearest: novelty.facts,
+    mirrored: flip,
+    rows,
+    columns: SHEET_COLUMNS,
+    drawing: drawingFlags(drawing),
+    machine: options.machine,
+  });
+
+  const files = new Map<string, Uint8Array>([["README.md", utf8.encode(text)]]);
+  for (const [file, picture] of Object.entries(sheets)) files.set(file, await encodePng(picture));
+  for (const [part, figures] of Object.entries(curves))
+    for (const { name: figure, svg } of figures)
+      files.set(`${part}-${figure}.svg`, utf8.encode(svg));
+  return files;
+}
+
+/** @throws InputError when the stored model is not nearly the trained one */
+function checkStored({ stored: { psnr, loss } }: Measured, name: string): void {
+  const [lost, risen] = [psnr.before - psnr.after, loss.after - loss.before];
+  if (lost <= MOST_PSNR_LOSS && risen <= MOST_LOSS_RISE) return;
+  throw new InputError(
+    `${name}: small storage takes ${lost.toFixed(3)} dB of PSNR and adds ${risen.toFixed(4)} nats of loss, at most ${MOST_PSNR_LOSS} and ${MOST_LOSS_RISE} are allowed; store more of it in float16`,
+    { lost, risen },
+  );
+}
+
+/** What the card says of one half, as far as its run and its data tell. */
+function half(
+  kind: "vqvae" | "var",
+  { recipe, metrics }: TrainedRun<VqvaeConfig | VarConfig>,
+  { word, train, test }: NamedData,
+) {
+  const tokenizer = kind === "var" ? "runs/vqvae" : undefined;
+  return {
+    data: { word, train: train.count, test: test.count, classes: train.classes.length },
+    recipe: recipeRows(recipe),
+    command: trainCommand(recipe, { kind, data: word, run: `runs/${kind}`, tokenizer }),
+    untold: untold(recipe, kind),
+    effort: effort(metrics),
+    batch: Number(recipe.batch),
+  };
+}
+
+/** Each source once. */
+const sources = (all: readonly Attribution[]): Attribution[] => [
+  ...new Map(all.map((source) => [source.name, source])).values(),
+];
+
+/** Options of sampling as flags of `underpaint sample`; nothing for those left at their defaults. */
+const drawingFlags = ({ seed, guidance, topK, topP, temperature }: Omit<Drawing, "signal">) =>
+  Object.entries({ seed, guidance, "top-k": topK, "top-p": topP, temperature })
+    .filter(([, value]) => value !== undefined)
+    .map(([flag, value]) => ` --${flag} ${value}`)
+    .join("");

@@ -1,0 +1,211 @@
+/** Every number of a model's card: quality of both halves, what storage changed, how new samples are. Draws no sheets. */
+
+import type { Var } from "../image/model.ts";
+import type { VarParts } from "../image/var-step.ts";
+import type { Backend } from "../tensor/backend.ts";
+import type { NearestFacts } from "./card.ts";
+import type { NamedData } from "./embed.node.ts";
+import {
+  channelSpread,
+  closeness,
+  evenly,
+  joined,
+  mirrored,
+  type Nearest,
+  nearestOf,
+  type Pictures,
+  type Points,
+  shrunkPixels,
+} from "./nearest.ts";
+import { type Prediction, predict } from "./predict.ts";
+import { chosen, type Drawing, drawLabels, spreadOver } from "./showcase.ts";
+import {
+  type CodeUse,
+  codeUse,
+  psnrOf,
+  sameShare,
+  type Through,
+  throughTokenizer,
+} from "./through.ts";
+
+export interface MeasureOptions {
+  readonly data: { readonly tokenizer: NamedData; readonly transformer: NamedData };
+  readonly backend: Backend;
+  /** Samples whose nearest training pictures are looked for. */
+  readonly samples: number;
+  /** The transformer saw mirrored pictures. */
+  readonly flip: boolean;
+  readonly drawing: Drawing;
+  readonly signal?: AbortSignal;
+}
+
+export interface Measured {
+  readonly psnr: { readonly train: number; readonly test: number };
+  readonly use: readonly CodeUse[];
+  /** Reconstructions of the tokenizer's test split. */
+  readonly rebuilt: Pictures;
+  /** The stored transformer; as many training pictures as there are test pictures. */
+  readonly test: Prediction;
+  readonly train: Prediction;
+  readonly stored: {
+    readonly sameTokens: number;
+    readonly psnr: { readonly before: number; readonly after: number };
+    readonly sameLikeliest: number;
+    readonly loss: { readonly before: number; readonly after: number };
+  };
+}
+
+/**
+ * Measures the stored model beside the trained one.
+ * @param trained both halves as they came from training @param model the same as loaded from the stored files
+ */
+export async function* measureModel(
+  trained: VarParts,
+  model: Var,
+  { data, backend, signal }: MeasureOptions,
+): AsyncGenerator<{ doing: string }, Measured> {
+  const life = { backend, signal };
+  const now = { config: model.tokenizer, weights: model.parts.tokenizerWeights };
+  const before = { config: trained.tokenizer, weights: trained.tokenizerWeights };
+
+  yield { doing: "measuring the tokenizer on the test split" };
+  const test = await throughTokenizer(data.tokenizer.test, now, life);
+  yield { doing: "measuring the tokenizer on the training split" };
+  const train = await throughTokenizer(data.tokenizer.train, now, life);
+
+  yield { doing: "measuring the transformer and what storage changed" };
+  const own = data.transformer;
+  const [stored, original] = [
+    await throughTokenizer(own.test, now, life),
+    await throughTokenizer(own.test, before, life),
+  ];
+  const labelsOf = ({ label }: NamedData["test"], indices: readonly number[]) => indices.map(label);
+  const testIndices = spreadOver(own.test.count, own.test.count);
+  const examples = { ids: original.ids, labels: labelsOf(own.test, testIndices) };
+  const [after, trainedPrediction] = [
+    await predict(model.parts, examples, life),
+    await predict(trained, examples, life),
+  ];
+  const trainIndices = spreadOver(own.train.count, own.test.count);
+  const trainPart = await throughTokenizer(chosen(own.train, trainIndices), now, life);
+  const seen = { ids: trainPart.ids, labels: labelsOf(own.train, trainIndices) };
+  return {
+    psnr: { train: psnrOf(train), test: psnrOf(test) },
+    use: codeUse(train.ids, model.tokenizer),
+    rebuilt: test.rebuilt,
+    test: after,
+    train: await predict(model.parts, seen, life),
+    stored: {
+      sameTokens: sameShare(original.ids, stored.ids),
+      psnr: { before: psnrOf(original), after: psnrOf(stored) },
+      sameLikeliest: sameShare(trainedPrediction.likeliest, after.likeliest),
+      loss: { before: trainedPrediction.loss, after: after.loss },
+    },
+  };
+}
+
+/** Samples with their nearest training pictures in two spaces. */
+export interface Novelty {
+  readonly facts: readonly NearestFacts[];
+  readonly samples: Pictures;
+  /** The training pictures that the neighbours number, mirrored ones after the others. */
+  readonly train: Pictures;
+  readonly pixels: Nearest;
+  readonly features: Nearest;
+}
+
+/** Pixels are averaged over squares of this many pixels, so that a shift of a pixel or two matters little. */
+const SQUARE = 4;
+
+/**
+ * How near samples are to training pictures, beside test pictures and beside copies. All three went through the
+ * tokenizer once, so that they are equally soft. Samples have the classes of the test split, in turn.
+ */
+export async function* measureNovelty(
+  model: Var,
+  { data: { transformer: data }, backend, samples: count, flip, drawing, signal }: MeasureOptions,
+): AsyncGenerator<{ doing: string }, Novelty> {
+  const tokenizer = { config: model.tokenizer, weights: model.parts.tokenizerWeights };
+  const through = (pictures: Pictures): Promise<Through> =>
+    throughTokenizer(pictures, tokenizer, { backend, signal });
+  yield { doing: `drawing ${count} samples` };
+  const labels = Array.from({ length: count }, (_, i) =>
+    data.test.label(Math.floor((i * data.test.count) / count) % data.test.count),
+  );
+  const samples = await drawLabels(model, labels, { ...drawing, signal });
+  yield { doing: "reading the features of the training pictures" };
+  const copies = flip ? [data.train, mirrored(data.train)] : [data.train];
+  const train = await Promise.all(copies.map(through));
+  const some = chosen(data.train, spreadOver(data.train.count, data.test.count));
+  const sets = {
+    samples,
+    test: (await through(data.test)).rebuilt,
+    copies: (await through(some)).rebuilt,
+  };
+  const features = {
+    samples: (await through(sets.samples)).features,
+    test: (await through(sets.test)).features,
+    copies: (await through(sets.copies)).features,
+  };
+
+  yield { doing: "looking for the nearest training pictures" };
+  const side = squaresAcross(model.size);
+  const shrunk = (pictures: Pictures) => shrunkPixels(pictures, side);
+  const all = joined(train.map((part) => part.features));
+  const spread = channelSpread(all, model.tokenizer.latent);
+  const near = {
+    pixels: nearestIn(mapped(sets, shrunk), joined(copies.map(shrunk))),
+    features: nearestIn(
+      mapped(features, (f) => evenly(f, spread)),
+      evenly(all, spread),
+    ),
+  };
+  return {
+    facts: [
+      {
+        space: `pixels in 0..1, averaged over ${model.size / side} x ${model.size / side}`,
+        ...near.pixels.facts,
+      },
+      { space: "features of the tokenizer, in standard deviations", ...near.features.facts },
+    ],
+    samples,
+    train: together(copies),
+    pixels: near.pixels.samples,
+    features: near.features.samples,
+  };
+}
+
+/** Squares along one side: the most that are at least SQUARE pixels wide and divide the picture evenly. */
+function squaresAcross(size: number): number {
+  let squares = Math.max(1, Math.floor(size / SQUARE));
+  while (size % squares !== 0) squares--;
+  return squares;
+}
+
+interface Sets<T> {
+  readonly samples: T;
+  readonly test: T;
+  readonly copies: T;
+}
+
+const mapped = <T, U>({ samples, test, copies }: Sets<T>, f: (x: T) => U): Sets<U> => ({
+  samples: f(samples),
+  test: f(test),
+  copies: f(copies),
+});
+
+function nearestIn(sets: Sets<Points>, train: Points) {
+  const near = mapped(sets, (points) => nearestOf(points, train));
+  const facts = mapped(near, ({ distance }) => closeness(distance, near.test.distance));
+  return { facts, samples: near.samples };
+}
+
+function together(parts: readonly Pictures[]): Pictures {
+  const pixels = new Uint8Array(parts.reduce((sum, part) => sum + part.pixels.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    pixels.set(part.pixels, at);
+    at += part.pixels.length;
+  }
+  return { count: parts.reduce((sum, p) => sum + p.count, 0), size: parts[0]!.size, pixels };
+}

@@ -1,0 +1,121 @@
+/** A run's folder as a model: its recipe, its metrics, its weights as of the last checkpoint. Trains nothing. */
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
+import { readTensorFile } from "../formats/node.ts";
+import type { VarConfig, VqvaeConfig } from "../image/config.ts";
+import { modelKind } from "../image/infer-config.ts";
+import { noteConfig } from "../image/note.ts";
+import { varSpecs } from "../image/var-layout.ts";
+import { checkVqvaeWeights } from "../image/vqvae-layout.ts";
+import { checkWeights, initWeights } from "../nn/spec.ts";
+import { rng } from "../tensor/rng.ts";
+import { type MetricLine, parseMetrics } from "./metrics.ts";
+
+/** What a run was asked to do, as its run.json has it. */
+export type Recipe = Readonly<Record<string, unknown>>;
+
+export interface TrainedRun<Config> {
+  readonly folder: string;
+  readonly recipe: Recipe;
+  readonly config: Config;
+  readonly metrics: readonly MetricLine[];
+  readonly weights: TensorMap;
+}
+
+interface Kinds {
+  readonly vqvae: VqvaeConfig;
+  readonly var: VarConfig;
+}
+
+/**
+ * Reads a run of `train vqvae` or `train var`; of one that is not finished, the last checkpoint.
+ * @throws InputError when a file is missing, is of the other kind, or its tensors are not those of the recipe
+ */
+export async function readRun<Kind extends keyof Kinds>(
+  folder: string,
+  kind: Kind,
+): Promise<TrainedRun<Kinds[Kind]>> {
+  const recipe = parseRecipe(await text(folder, "run.json"), join(folder, "run.json"));
+  const what = join(folder, "run.json");
+  const note = { kind, config: recipe.model as Recipe };
+  const config = (
+    kind === "var"
+      ? noteConfig(note, { kind: "var", what })
+      : noteConfig(note, { kind: "vqvae", what })
+  ) as Kinds[Kind];
+  const file = join(folder, "metrics.jsonl");
+  const metrics = parseMetrics(await text(folder, "metrics.jsonl"), { what: file });
+  const { tensors, from } = await newestWeights(folder, kind);
+  const weights =
+    kind === "var"
+      ? varWeights(config as VarConfig, tensors, from)
+      : checkVqvaeWeights(config as VqvaeConfig, tensors, { what: from });
+  return { folder, recipe, config, metrics, weights };
+}
+
+async function text(folder: string, name: string): Promise<string> {
+  const file = join(folder, name);
+  if (!existsSync(file))
+    throw new InputError(`${file} is not there; give the folder of a run, as --run named it`, {
+      file,
+    });
+  return readFile(file, "utf8");
+}
+
+function parseRecipe(json: string, file: string): Recipe {
+  try {
+    const recipe: unknown = JSON.parse(json);
+    const { model } = (recipe ?? {}) as { model?: unknown };
+    if (typeof model === "object" && model !== null) return recipe as Recipe;
+  } catch {
+    // falls to the sentence below
+  }
+  throw new InputError(`${file} is not the recipe of a run: it has no model`, { file });
+}
+
+const FINISHED = { vqvae: "vqvae.safetensors", var: "var.safetensors" } as const;
+const CHECKPOINT = "checkpoint.safetensors";
+const PARAM = "param.";
+
+/** The finished model, or what its last checkpoint holds. */
+async function newestWeights(
+  folder: string,
+  kind: keyof Kinds,
+): Promise<{ tensors: TensorMap; from: string }> {
+  const file = [FINISHED[kind], CHECKPOINT].map((n) => join(folder, n)).find((f) => existsSync(f));
+  if (!file)
+    throw new InputError(
+      `${folder} has neither ${FINISHED[kind]} nor a checkpoint; train it first`,
+      {
+        folder,
+      },
+    );
+  const { tensors: all } = await readTensorFile(file);
+  const tensors = file.endsWith(CHECKPOINT)
+    ? new Map(
+        [...all].flatMap(([name, tensor]) =>
+          // Beside the parameters there are the moments of the optimizer ("state."), and buffers under their own names.
+          name.startsWith("state.") ? [] : [[name.replace(PARAM, ""), tensor] as const],
+        ),
+      )
+    : all;
+  const found = modelKind(tensors.keys());
+  if (found !== kind)
+    throw new InputError(
+      `${file} holds ${found === undefined ? "no model" : `a ${found}`}, wanted a ${kind}; give the other run`,
+      { file, found },
+    );
+  return { tensors, from: file };
+}
+
+/** Checkpoints of transformers have no buffers: these follow from the configuration. */
+function varWeights(config: VarConfig, tensors: TensorMap, what: string): TensorMap {
+  const specs = varSpecs(config);
+  const missing = specs.filter(({ kind, name }) => kind === "buffer" && !tensors.has(name));
+  const whole = new Map([...tensors, ...initWeights(missing, rng(0))]);
+  return checkWeights(specs, whole, { what });
+}
