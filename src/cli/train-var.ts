@@ -237,12 +237,11 @@ export function readVarRecipe(
     weightDecay: start,
     weightDecayEnd: end,
   });
-  const weightDecay = decay.weightDecay ?? VAR_RECIPE.weightDecay[0];
   return {
     ...VAR_RECIPE,
     ...readRecipe(command, keysOf(RECIPE_FLAGS), before),
     schedule: typed("schedule") ? schedule : String(before?.schedule ?? schedule),
-    weightDecay: [weightDecay, decay.weightDecayEnd ?? weightDecay],
+    weightDecay: [decay.weightDecay!, decay.weightDecayEnd!], // both flags have defaults
     augment: readRecipe(command, keysOf(AUGMENT_FLAGS), partOf(before, "augment")),
     model,
   };
