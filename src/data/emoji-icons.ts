@@ -7,9 +7,7 @@
  * because it could appear in training in one style and in the test in another.
  */
 
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
+import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { categoryOf, conceptOf, type EmojiCategory, plainness } from "./emoji-categories.ts";
 import { FXEMOJI_NAMES } from "./emoji-fxemoji-names.ts";
@@ -189,7 +187,7 @@ function svgDocument(set: IconSet, icon: IconBody, pixels: number): string {
 async function loadSet(set: EmojiSet, needed: readonly EmojiSet[]): Promise<IconSet> {
   const { npm } = EMOJI_SETS[set];
   const read = async (file: string) =>
-    JSON.parse(await readFile(resolvePackage(`${npm}/${file}`, needed), "utf8"));
+    JSON.parse(await node.fs.readFile(resolvePackage(`${npm}/${file}`, needed), "utf8"));
   const [pack, icons, chars, metadata] = [
     await read("package.json"),
     await read("icons.json"),
@@ -209,9 +207,9 @@ async function loadSet(set: EmojiSet, needed: readonly EmojiSet[]): Promise<Icon
 
 /** Looks in the node_modules of the working folder first, then in those around this package. */
 function resolvePackage(file: string, needed: readonly EmojiSet[]): string {
-  for (const base of [join(process.cwd(), "package.json"), import.meta.url]) {
+  for (const base of [node.path.join(process.cwd(), "package.json"), import.meta.url]) {
     try {
-      return createRequire(base).resolve(file);
+      return node.module.createRequire(base).resolve(file);
     } catch {
       // not here; try the next place
     }

@@ -3,9 +3,7 @@
  * Drawn once, then read from a cache file. Which icon is what is decided in emoji-icons.ts.
  */
 
-import { mkdir, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { node } from "../formats/builtins.node.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
@@ -133,8 +131,10 @@ export async function* drawEmoji(
   // The facts are part of the key: a changed rule of category or identity must not meet an old file.
   const key = JSON.stringify({ ...settings, versions, drawing: DRAWING, facts });
   const hash = rng(key).uint32().toString(16).padStart(8, "0");
-  const file = join(
-    options.cache ?? process.env.UNDERPAINT_CACHE ?? join(homedir(), ".cache", "underpaint"),
+  const file = node.path.join(
+    options.cache ??
+      process.env.UNDERPAINT_CACHE ??
+      node.path.join(node.os.homedir(), ".cache", "underpaint"),
     `emoji-${settings.size}-${hash}.safetensors`,
   );
   const old = await readCache(file, key, facts.length * settings.size ** 2 * 3);
@@ -245,7 +245,7 @@ function visibleBox({ width, height, data }: Picture) {
 
 async function writeCache(file: string, key: string, pixels: Tensor): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await node.fs.mkdir(node.path.dirname(file), { recursive: true });
     await writeFileAtomic(
       file,
       writeSafetensors(new Map([["pixels", pixels]]), { metadata: { key } }),
@@ -265,7 +265,7 @@ async function readCache(
   bytes: number,
 ): Promise<Uint8Array | undefined> {
   try {
-    const { tensors, metadata } = readSafetensors(await readFile(file));
+    const { tensors, metadata } = readSafetensors(await node.fs.readFile(file));
     const pixels = tensors.get("pixels")?.data;
     const good = metadata.key === key && pixels instanceof Uint8Array && pixels.length === bytes;
     return good ? pixels : undefined;

@@ -1,9 +1,6 @@
 /** Fashion-MNIST: 70,000 grey 28x28 pictures of clothes in ten classes, from four IDX files. Downloads nothing. */
 
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
+import { node } from "../formats/builtins.node.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { readIdx } from "../formats/idx.ts";
@@ -105,7 +102,7 @@ function greyToRgb(grey: Uint8Array, count: number, size: number): Uint8Array {
 
 /** Reads `name` or `name.gz`, whichever is there. */
 async function readPart(folder: string, name: string): Promise<Tensor> {
-  const path = join(folder, name);
+  const path = node.path.join(folder, name);
   const raw = await readIfThere(path);
   if (raw) return readIdx(raw, name);
   const packed = await readIfThere(`${path}.gz`);
@@ -117,7 +114,7 @@ async function readPart(folder: string, name: string): Promise<Tensor> {
   }
   let bytes: Uint8Array;
   try {
-    bytes = await promisify(gunzip)(packed, { maxOutputLength: MAX_BYTES });
+    bytes = await node.util.promisify(node.zlib.gunzip)(packed, { maxOutputLength: MAX_BYTES });
   } catch (cause) {
     throw new InputError(
       `fashion-mnist: ${path}.gz does not unpack (${(cause as Error).message}); download it again`,
@@ -128,7 +125,7 @@ async function readPart(folder: string, name: string): Promise<Tensor> {
 
 async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   try {
-    return await readFile(path);
+    return await node.fs.readFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new InputError(`fashion-mnist: cannot read ${path} (${(cause as Error).message})`);

@@ -1,8 +1,7 @@
 /** Your own pictures: a folder with one subfolder per class. Prepares them as VAR does; follows no links out. */
 
 import type { Dirent } from "node:fs";
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
-import { basename, extname, join, resolve, sep } from "node:path";
+import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { rng } from "../tensor/rng.ts";
 import { centreCrop, type Picture, resizeShorterEdge, roomySize } from "./resize.ts";
@@ -71,7 +70,7 @@ export async function imageFolder(path: string, options: FolderOptions): Promise
     );
   }
   return {
-    name: basename(resolve(path)),
+    name: node.path.basename(node.path.resolve(path)),
     split,
     size: stored,
     channels: 3,
@@ -94,9 +93,9 @@ interface Item {
 }
 
 async function prepare(file: string, size: number, stored: number): Promise<Picture> {
-  const { size: bytes } = await stat(file);
+  const { size: bytes } = await node.fs.stat(file);
   if (bytes > MAX_FILE_BYTES) throw new Error(`${bytes} bytes are more than ${MAX_FILE_BYTES}`);
-  const picture = await decodeRgb(await readFile(file));
+  const picture = await decodeRgb(await node.fs.readFile(file));
   return centreCrop(resizeShorterEdge(picture, roomySize(size)), stored);
 }
 
@@ -109,8 +108,8 @@ async function listSplit(
   const testFolder = TEST_FOLDERS.find((name) => top.includes(name));
   if (top.includes("train") && testFolder) {
     // The classes are those of train/, so that labels agree between the splits.
-    const classes = await classNames(join(path, "train"));
-    const root = join(path, split === "train" ? "train" : testFolder);
+    const classes = await classNames(node.path.join(path, "train"));
+    const root = node.path.join(path, split === "train" ? "train" : testFolder);
     const strange = (await classNames(root)).filter((name) => !classes.includes(name));
     if (strange.length > 0) {
       throw new InputError(
@@ -130,20 +129,20 @@ async function classNames(root: string): Promise<string[]> {
   const folders = (await list(root)).filter((e) => e.isDirectory() && !e.name.startsWith("."));
   if (folders.length === 0) {
     throw new InputError(
-      `${root}: no subfolder, so no class; put the pictures into one folder per class, such as ${join(root, "cat")}`,
+      `${root}: no subfolder, so no class; put the pictures into one folder per class, such as ${node.path.join(root, "cat")}`,
     );
   }
   return folders.map((e) => e.name).sort();
 }
 
 async function listFiles(root: string, classes: readonly string[]): Promise<Item[]> {
-  const home = await realpath(root);
+  const home = await node.fs.realpath(root);
   const items: Item[] = [];
   for (const [label, name] of classes.entries()) {
-    const entries = await list(join(root, name)).catch(() => [] as Dirent[]); // a class may lack test files
+    const entries = await list(node.path.join(root, name)).catch(() => [] as Dirent[]); // a class may lack test files
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (!EXTENSIONS.has(extname(entry.name).toLowerCase())) continue;
-      const file = join(root, name, entry.name);
+      if (!EXTENSIONS.has(node.path.extname(entry.name).toLowerCase())) continue;
+      const file = node.path.join(root, name, entry.name);
       if (entry.isSymbolicLink() && !(await staysInside(file, home))) continue;
       if (entry.isFile() || entry.isSymbolicLink())
         items.push({ file, label, id: `${name}/${entry.name}` });
@@ -154,11 +153,12 @@ async function listFiles(root: string, classes: readonly string[]): Promise<Item
 
 /** A link is followed only to a file below the data set's own folder. */
 async function staysInside(link: string, home: string): Promise<boolean> {
-  const target = await realpath(link).catch(() => "");
-  return target.startsWith(home + sep);
+  const target = await node.fs.realpath(link).catch(() => "");
+  return target.startsWith(home + node.path.sep);
 }
 
 async function list(path: string): Promise<Dirent[]> {
+  const { readdir } = node.fs;
   try {
     return await readdir(path, { withFileTypes: true });
   } catch (cause) {

@@ -6,9 +6,12 @@ import type { Picture } from "./resize.ts";
 /** Pictures larger than this are refused before they are decoded: 100 megapixels. */
 const MAX_PIXELS = 100e6;
 
+/** In a variable, so that no bundler follows it into a page. */
+const SHARP: string = "sharp";
+
 async function loadSharp() {
   try {
-    return (await import("sharp")).default;
+    return ((await import(/* @vite-ignore */ SHARP)) as typeof import("sharp")).default;
   } catch (cause) {
     throw new InputError(
       `pictures need the package sharp, which does not load here (${(cause as Error).message.split("\n")[0]}); run: npm install sharp`,

@@ -1,7 +1,7 @@
 /** Files on disk for Node: reading by range, finding a format by its content, writing atomically. */
 
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import type { FileHandle, open, rename, rm } from "node:fs/promises";
+import { node } from "./builtins.node.ts";
 import { type ByteSource, readRange, viewOf } from "./bytes.ts";
 import type { TensorMap } from "./dtype.ts";
 import { InputError } from "./errors.ts";
@@ -36,6 +36,7 @@ async function readFully(file: FileHandle, offset: number, length: number): Prom
 
 /** Opens a file for reading by range. @throws InputError when it is missing or no plain file. */
 export async function openFile(path: string): Promise<FileSource> {
+  const { open } = node.fs;
   let file: FileHandle;
   try {
     file = await open(path, "r");
@@ -77,7 +78,7 @@ async function readSharded(source: FileSource, bytes: Uint8Array): Promise<Tenso
     const { tensors, metadata } = await readShardedSafetensors(
       readSafetensorsIndex(bytes),
       async (file) => {
-        const shard = await openFile(join(dirname(source.path), file));
+        const shard = await openFile(node.path.join(node.path.dirname(source.path), file));
         shards.push(shard);
         return shard;
       },
@@ -132,8 +133,9 @@ let writes = 0;
 export async function writeFileAtomic(
   path: string,
   bytes: Uint8Array | readonly Uint8Array[],
-  { fs = { open, rename, rm } }: { fs?: WriteFs } = {},
+  { fs = node.fs }: { fs?: WriteFs } = {},
 ): Promise<void> {
+  const { basename, dirname, join } = node.path;
   const folder = dirname(path);
   const aside = join(folder, `.${basename(path)}.${process.pid}-${writes++}.tmp`);
   try {

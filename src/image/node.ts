@@ -1,7 +1,6 @@
 /** Models from disk, for Node. The browser takes bytes: see model.ts. */
 
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { readTensorFile } from "../formats/node.ts";
 import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
@@ -38,6 +37,7 @@ async function fileAt(path: string): Promise<ModelFile> {
 }
 
 async function pathsIn(folder: string): Promise<VarPaths> {
+  const { readdir } = node.fs;
   let names: string[];
   try {
     names = (await readdir(folder)).sort();
@@ -51,7 +51,7 @@ async function pathsIn(folder: string): Promise<VarPaths> {
   const only = (kind: keyof typeof NAMES) => {
     const found = names.filter((name) => NAMES[kind].test(name));
     const exact = found.includes(`${kind}.safetensors`) ? [`${kind}.safetensors`] : found;
-    if (exact.length === 1) return join(folder, exact[0]!);
+    if (exact.length === 1) return node.path.join(folder, exact[0]!);
     const got = exact.length === 0 ? "has none" : `has ${exact.join(" and ")}`;
     throw new InputError(
       `${folder}: wanted one file ${kind}.safetensors, the folder ${got}; name the two files instead`,

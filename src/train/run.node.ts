@@ -1,7 +1,6 @@
 /** A run's folder: what it was asked to do, its metrics, its last checkpoint, its sheets. Trains nothing. */
 
-import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { node } from "../formats/builtins.node.ts";
 import type { TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
@@ -55,40 +54,40 @@ export async function openRun<Config extends object>(
   config: Config,
   { mayChange = [] }: { mayChange?: readonly (keyof Config & string)[] } = {},
 ): Promise<OpenedRun<Config>> {
-  await mkdir(join(folder, "sheets"), { recursive: true });
-  const before = await readIfThere(join(folder, CONFIG));
+  await node.fs.mkdir(node.path.join(folder, "sheets"), { recursive: true });
+  const before = await readIfThere(node.path.join(folder, CONFIG));
   const wanted = `${JSON.stringify(config, null, 2)}\n`;
   if (before) refuseOther(folder, JSON.parse(before.toString()), JSON.parse(wanted), mayChange);
-  await writeFileAtomic(join(folder, CONFIG), utf8.encode(wanted));
-  const bytes = await readIfThere(join(folder, CHECKPOINT));
-  const checkpoint = bytes && readCheckpoint(bytes, join(folder, CHECKPOINT));
-  await forgetMetricsAfter(join(folder, METRICS), checkpoint?.step ?? 0);
+  await writeFileAtomic(node.path.join(folder, CONFIG), utf8.encode(wanted));
+  const bytes = await readIfThere(node.path.join(folder, CHECKPOINT));
+  const checkpoint = bytes && readCheckpoint(bytes, node.path.join(folder, CHECKPOINT));
+  await forgetMetricsAfter(node.path.join(folder, METRICS), checkpoint?.step ?? 0);
   return { run: runIn(folder), config, checkpoint };
 }
 
 const runIn = (folder: string): Run => ({
   folder,
-  log: (line) => appendFile(join(folder, METRICS), `${JSON.stringify(line)}\n`),
+  log: (line) => node.fs.appendFile(node.path.join(folder, METRICS), `${JSON.stringify(line)}\n`),
   async save({ step, position, tensors }) {
-    const file = join(folder, CHECKPOINT);
+    const file = node.path.join(folder, CHECKPOINT);
     const metadata = { "underpaint.checkpoint": JSON.stringify({ format: 1, step, position }) };
     await writeFileAtomic(file, writeSafetensors(tensors, { metadata }));
     return file;
   },
   async draw(name, picture) {
-    const file = join(folder, name);
+    const file = node.path.join(folder, name);
     await writeFileAtomic(file, await encodePng(picture));
     return file;
   },
   async write(name, tensors, metadata) {
-    const file = join(folder, name);
+    const file = node.path.join(folder, name);
     await writeFileAtomic(file, writeSafetensors(tensors, { metadata }));
     return file;
   },
 });
 
 async function readIfThere(file: string): Promise<Buffer | undefined> {
-  return (await stat(file).catch(() => undefined)) ? readFile(file) : undefined;
+  return (await node.fs.stat(file).catch(() => undefined)) ? node.fs.readFile(file) : undefined;
 }
 
 function readCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
