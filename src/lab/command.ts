@@ -50,7 +50,7 @@ function defaultsOf(kind: RunKind, { model }: Settings): Settings {
 function settingsOf(recipe: Recipe): Settings {
   return {
     own: Object.fromEntries(Object.entries(recipe).filter(([key]) => !APART.includes(key))),
-    augment: (recipe.augment ?? {}) as Recipe,
+    augment: { ...NO_AUGMENT, ...(recipe.augment as Recipe | undefined) }, // absent means none
     model: (recipe.model ?? {}) as Recipe,
   };
 }

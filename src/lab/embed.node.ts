@@ -5,7 +5,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Attribution, ImageDataset } from "../data/index.ts";
+import type { Attribution } from "../data/index.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { encodePng } from "../formats/png.ts";
@@ -19,7 +19,7 @@ import type { Backend } from "../tensor/backend.ts";
 import { modelCard } from "./card.ts";
 import { recipeRows, trainCommand, untold } from "./command.ts";
 import { trainingCurves } from "./curves.ts";
-import { type Measured, measureModel, measureNovelty } from "./measure.ts";
+import { type Measured, measureModel, measureNovelty, type NamedData } from "./measure.ts";
 import { effort } from "./metrics.ts";
 import type { Prediction } from "./predict.ts";
 import {
@@ -33,13 +33,6 @@ import {
   spreadOver,
 } from "./showcase.ts";
 import { readRun, type TrainedRun } from "./trained.node.ts";
-
-/** A data set with the word that opens it. */
-export interface NamedData {
-  readonly word: string;
-  readonly train: ImageDataset;
-  readonly test: ImageDataset;
-}
 
 export interface EmbedOptions {
   readonly vqvaeRun: string;

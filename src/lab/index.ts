@@ -7,7 +7,6 @@ export {
   type EmbedOptions,
   type EmbedProgress,
   embedModel,
-  type NamedData,
 } from "./embed.node.ts";
 export { figurePng } from "./figure.node.ts";
 export {
@@ -15,6 +14,7 @@ export {
   type MeasureOptions,
   measureModel,
   measureNovelty,
+  type NamedData,
   type Novelty,
 } from "./measure.ts";
 export { type Effort, effort, type MetricLine, parseMetrics, quantile } from "./metrics.ts";
@@ -29,5 +29,12 @@ export {
 } from "./nearest.ts";
 export { type Examples, type Prediction, predict } from "./predict.ts";
 export { classGroups, nearestSheet, reconstructionSheet } from "./showcase.ts";
-export { type CodeUse, codeUse, psnrOf, type Through, throughTokenizer } from "./through.ts";
+export {
+  type CodeUse,
+  codeUse,
+  featuresOf,
+  psnrOf,
+  type Through,
+  throughTokenizer,
+} from "./through.ts";
 export { type Recipe, readRun, type TrainedRun } from "./trained.node.ts";

@@ -1,10 +1,10 @@
 /** Every number of a model's card: quality of both halves, what storage changed, how new samples are. Draws no sheets. */
 
+import type { ImageDataset } from "../data/index.ts";
 import type { Var } from "../image/model.ts";
 import type { VarParts } from "../image/var-step.ts";
 import type { Backend } from "../tensor/backend.ts";
 import type { NearestFacts } from "./card.ts";
-import type { NamedData } from "./embed.node.ts";
 import {
   channelSpread,
   closeness,
@@ -22,11 +22,18 @@ import { chosen, type Drawing, drawLabels, spreadOver } from "./showcase.ts";
 import {
   type CodeUse,
   codeUse,
+  featuresOf,
   psnrOf,
   sameShare,
-  type Through,
   throughTokenizer,
 } from "./through.ts";
+
+/** A data set with the word that opens it. */
+export interface NamedData {
+  readonly word: string;
+  readonly train: ImageDataset;
+  readonly test: ImageDataset;
+}
 
 export interface MeasureOptions {
   readonly data: { readonly tokenizer: NamedData; readonly transformer: NamedData };
@@ -126,8 +133,9 @@ export async function* measureNovelty(
   { data: { transformer: data }, backend, samples: count, flip, drawing, signal }: MeasureOptions,
 ): AsyncGenerator<{ doing: string }, Novelty> {
   const tokenizer = { config: model.tokenizer, weights: model.parts.tokenizerWeights };
-  const through = (pictures: Pictures): Promise<Through> =>
-    throughTokenizer(pictures, tokenizer, { backend, signal });
+  const life = { backend, signal };
+  const once = async (pictures: Pictures): Promise<Pictures> =>
+    (await throughTokenizer(pictures, tokenizer, life)).rebuilt;
   yield { doing: `drawing ${count} samples` };
   const labels = Array.from({ length: count }, (_, i) =>
     data.test.label(Math.floor((i * data.test.count) / count) % data.test.count),
@@ -135,23 +143,24 @@ export async function* measureNovelty(
   const samples = await drawLabels(model, labels, { ...drawing, signal });
   yield { doing: "reading the features of the training pictures" };
   const copies = flip ? [data.train, mirrored(data.train)] : [data.train];
-  const train = await Promise.all(copies.map(through));
+  const train: Points[] = [];
+  for (const part of copies) train.push(await featuresOf(part, tokenizer, life));
   const some = chosen(data.train, spreadOver(data.train.count, data.test.count));
   const sets = {
     samples,
-    test: (await through(data.test)).rebuilt,
-    copies: (await through(some)).rebuilt,
+    test: await once(data.test),
+    copies: await once(some),
   };
   const features = {
-    samples: (await through(sets.samples)).features,
-    test: (await through(sets.test)).features,
-    copies: (await through(sets.copies)).features,
+    samples: await featuresOf(sets.samples, tokenizer, life),
+    test: await featuresOf(sets.test, tokenizer, life),
+    copies: await featuresOf(sets.copies, tokenizer, life),
   };
 
   yield { doing: "looking for the nearest training pictures" };
   const side = squaresAcross(model.size);
   const shrunk = (pictures: Pictures) => shrunkPixels(pictures, side);
-  const all = joined(train.map((part) => part.features));
+  const all = joined(train);
   const spread = channelSpread(all, model.tokenizer.latent);
   const near = {
     pixels: nearestIn(mapped(sets, shrunk), joined(copies.map(shrunk))),

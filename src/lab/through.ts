@@ -1,7 +1,7 @@
 /** Pictures through a tokenizer: features, tokens and reconstructions, and what they tell of it. Trains nothing. */
 
 import { normalise } from "../data/index.ts";
-import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import type { TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import {
   imageSide,
@@ -13,9 +13,9 @@ import {
 import { quantize } from "../image/quantizer.ts";
 import { toPictures } from "../image/sheet.ts";
 import { decode, encode } from "../image/vqvae.ts";
-import { bindConstants } from "../nn/bind.ts";
-import type { Backend } from "../tensor/backend.ts";
-import { createGraph, input, output } from "../tensor/graph.ts";
+import { type Bind, bindConstants } from "../nn/bind.ts";
+import type { Backend, Tensors } from "../tensor/backend.ts";
+import { createGraph, input, output, type Value } from "../tensor/graph.ts";
 import { clip, concat } from "../tensor/ops.ts";
 import type { Pictures, Points } from "./nearest.ts";
 
@@ -35,24 +35,86 @@ export interface Through {
   readonly squared: Float64Array;
 }
 
+interface Life {
+  readonly backend: Backend;
+  /** Pictures together; changes speed and memory, not results. Default 32. */
+  readonly batch?: number;
+  readonly signal?: AbortSignal;
+}
+
 /** Encodes, quantizes and decodes all pictures. @throws InputError when they do not have the tokenizer's size */
 export async function throughTokenizer(
   pictures: Pictures,
-  { config, weights }: Tokenizer,
-  { backend, batch: most = 32, signal }: { backend: Backend; batch?: number; signal?: AbortSignal },
+  tokenizer: Tokenizer,
+  life: Life,
 ): Promise<Through> {
+  const { config } = tokenizer;
+  const [side, L, { count }] = [imageSide(config), tokenCount(config), pictures];
+  const features = emptyFeatures(count, config);
+  const ids = new Int32Array(count * L);
+  const pixels = new Uint8Array(count * side * side * 3);
+  const squared = new Float64Array(count);
+  const floats = 3 * side * side;
+  const whole = (images: Value, p: Bind) => {
+    const f = encode(images, p, config);
+    const { ids, fHats } = quantize(f, p, config);
+    const rebuilt = clip(decode(fHats.at(-1)!, p, config), -1, 1);
+    return { features: f, ids: concat(ids, 1), rebuilt }; // ids B L
+  };
+  for await (const { from, images, results: r } of passes(pictures, tokenizer, {
+    whole,
+    ...life,
+  })) {
+    features.data.set(r.features!.data as Float32Array, from * features.size);
+    ids.set(Int32Array.from(r.ids!.data as BigInt64Array, Number), from * L);
+    const rebuilt = r.rebuilt!;
+    toPictures(rebuilt).forEach(({ data }, b) => {
+      pixels.set(data, (from + b) * floats);
+      let sum = 0;
+      for (let j = b * floats; j < (b + 1) * floats; j++)
+        sum += (images[j]! - (rebuilt.data[j] as number)) ** 2;
+      squared[from + b] = sum / floats;
+    });
+  }
+  return { features, ids, rebuilt: { count, size: side, pixels }, squared };
+}
+
+/** Only the feature maps f before quantization: half the work. */
+export async function featuresOf(
+  pictures: Pictures,
+  tokenizer: Tokenizer,
+  life: Life,
+): Promise<Points> {
+  const features = emptyFeatures(pictures.count, tokenizer.config);
+  const whole = (images: Value, p: Bind) => ({ features: encode(images, p, tokenizer.config) });
+  for await (const { from, results } of passes(pictures, tokenizer, { whole, ...life }))
+    features.data.set(results.features!.data as Float32Array, from * features.size);
+  return features;
+}
+
+function emptyFeatures(count: number, config: VqvaeConfig): Points {
+  const size = config.latent * latentSide(config) ** 2;
+  return { count, size, data: new Float32Array(count * size) };
+}
+
+/** Runs a graph over all pictures, a batch at a time; `from` is the number of a batch's first picture. */
+async function* passes(
+  pictures: Pictures,
+  { config, weights }: Tokenizer,
+  options: Life & { whole: (images: Value, p: Bind) => Readonly<Record<string, Value>> },
+): AsyncGenerator<{ from: number; images: Float32Array; results: Tensors }> {
+  const { backend, batch: most = 32, signal, whole } = options;
   const [side, { count }] = [imageSide(config), pictures];
   if (pictures.size !== side || count === 0)
     throw new InputError(
       `got ${count} pictures of ${pictures.size} pixels, the tokenizer wants ${side}; open them at that size`,
     );
-  const [L, batch] = [tokenCount(config), Math.min(most, count)];
-  const size = config.latent * latentSide(config) ** 2;
-  const session = await backend.compile(throughGraph({ config, weights }, batch));
-  const features = new Float32Array(count * size);
-  const ids = new Int32Array(count * L);
-  const pixels = new Uint8Array(count * side * side * 3);
-  const squared = new Float64Array(count);
+  const batch = Math.min(most, count);
+  const g = createGraph("through the tokenizer");
+  const shape = [batch, 3, side, side];
+  const outputs = whole(input(g, "images", shape), bindConstants(g, weights));
+  for (const [name, value] of Object.entries(outputs)) output(g, name, value);
+  const session = await backend.compile(g);
   const floats = 3 * side * side;
   const images = new Float32Array(batch * floats);
   try {
@@ -64,43 +126,12 @@ export async function throughTokenizer(
         normalise(pictures.pixels.subarray((from + b) * floats, (from + b + 1) * floats), {
           ...{ from: side, to: side, out: images, at: b * floats },
         });
-      const r = await session.run({
-        images: { dtype: "float32", shape: [batch, 3, side, side], data: images },
-      });
-      features.set(r.features!.data as Float32Array, from * size);
-      ids.set(Int32Array.from(r.ids!.data as BigInt64Array, Number), from * L);
-      const rebuilt = r.rebuilt as Tensor;
-      toPictures(rebuilt).forEach(({ data }, b) => {
-        pixels.set(data, (from + b) * floats);
-      });
-      for (let b = 0; b < batch; b++) {
-        let sum = 0;
-        for (let j = b * floats; j < (b + 1) * floats; j++)
-          sum += (images[j]! - (rebuilt.data[j] as number)) ** 2;
-        squared[from + b] = sum / floats;
-      }
+      const results = await session.run({ images: { dtype: "float32", shape, data: images } });
+      yield { from, images, results };
     }
   } finally {
     await session.release();
   }
-  return {
-    features: { count, size, data: features },
-    ids,
-    rebuilt: { count, size: side, pixels },
-    squared,
-  };
-}
-
-function throughGraph({ config, weights }: Tokenizer, batch: number) {
-  const side = imageSide(config);
-  const g = createGraph("through the tokenizer");
-  const p = bindConstants(g, weights);
-  const f = encode(input(g, "images", [batch, 3, side, side]), p, config);
-  const { ids, fHats } = quantize(f, p, config);
-  output(g, "features", f);
-  output(g, "ids", concat(ids, 1)); // B L
-  output(g, "rebuilt", clip(decode(fHats.at(-1)!, p, config), -1, 1));
-  return g;
 }
 
 /** PSNR in dB of the mean over all pictures' mean squared errors, pixels in [-1, 1]; what training logs. */
