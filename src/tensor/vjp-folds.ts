@@ -59,7 +59,10 @@ export const layerNorm: Rule = ({ node, x: [x, w, b] }, g, [, gMean, gInv]) => {
   const rows = (v: Value) => o.reshape(v, [elements(v.shape) / C, C]);
   const flat = (v: Value) => o.reshape(v, [elements(v.shape), 1]);
   let cached: { xHat: Value; gx: Value; g2: Value } | undefined;
-  const normalised = () => o.mul(o.sub(rows(x!), flat(mean)), flat(inv)); // N C
+  // Without scale and shift the result is x̂ itself: two passes over what is often the largest tensor are saved.
+  const isNormalised = isOnes(w!) && !b;
+  const normalised = () =>
+    isNormalised ? rows(node.outputs[0]!) : o.mul(o.sub(rows(x!), flat(mean)), flat(inv)); // N C
   const parts = () => {
     if (!cached) {
       const [g2, xHat] = [rows(g), normalised()];

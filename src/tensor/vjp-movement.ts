@@ -1,6 +1,6 @@
 /** Reverse-mode rules of ops that move elements. Listed in vjp.ts. */
 
-import { constantInts, filled, type Value } from "./graph.ts";
+import { constantInts, filled, sharedConstant, type Value } from "./graph.ts";
 import { type Cut, cutsOf } from "./infer-movement.ts";
 import * as o from "./ops.ts";
 import { axisOf, elements, staticShape } from "./shape.ts";
@@ -18,23 +18,38 @@ export const gather: Rule = ({ x: [table, ids], attrs }, g) => [
     ];
     const n = elements(ids!.shape);
     // ScatterND(add) races on CPU when an index repeats, so a one-hot product instead.
-    const hot = o.oneHot(o.reshape(ids!, [n]), V); // n V
+    const hot = oneHot(o.reshape(ids!, [n, 1]), 1, V); // n V
     const rows = o.reshape(g, axis === 0 ? [n, T] : [A, n, T]);
     const product = axis === 0 ? o.gemm : o.matmul;
     return o.reshape(product(hot, rows, { transA: true }), shape); // (A) V T
   },
 ];
 
+/**
+ * 1 where an index of the axis of size 1 names the place, 0 elsewhere: that axis grows to `size`. Indices below 0 count
+ * from the end. The operator OneHot says the same, but on one core: 2.4 ms instead of 0.35 for 2080 ids of 1024.
+ */
+function oneHot(indices: Value, axis: number, size: number): Value {
+  const ids = o.cast(indices, "int64");
+  const places = sharedConstant(ids.graph, `places ${size}`, () => ({
+    dtype: "int64",
+    shape: [size],
+    data: BigInt64Array.from({ length: size }, (_, i) => BigInt(i)),
+  }));
+  const lane = ids.shape.slice(axis).map((_, i) => (i ? 1 : size)); // size 1 ... 1
+  const fromStart = o.where(o.less(ids, 0), o.add(ids, size), ids);
+  return o.cast(o.equal(fromStart, o.reshape(places, lane)), "float32");
+}
+
 /** Scatters g to the positions picked along an axis; exact also where an index repeats. */
 function scatter(x: Value, indices: Value, { axis: raw, g }: { axis: number; g: Value }): Value {
-  const rank = x.shape.length;
-  const axis = axisOf(raw, rank, "scatter");
-  const hot = o.oneHot(indices, x.shape[axis] as number); // indices.shape n
-  const spread = o.mul(hot, o.reshape(g, [...g.shape, 1]));
-  const summed = o.sum(spread, { axes: [axis] }); // shape without axis, n last
-  const perm = [...Array(rank - 1).keys()];
-  perm.splice(axis, 0, rank - 1);
-  return o.transpose(summed, perm);
+  const axis = axisOf(raw, x.shape.length, "scatter");
+  const size = x.shape[axis] as number;
+  // One index each: nothing can repeat.
+  if (indices.shape[axis] === 1) return o.mul(oneHot(indices, axis, size), g);
+  const lifted = (v: Value) => o.reshape(v, v.shape.toSpliced(axis, 0, 1)); // ... 1 n ...
+  const spread = o.mul(oneHot(lifted(indices), axis, size), lifted(g)); // ... size n ...
+  return o.sum(spread, { axes: [axis + 1] });
 }
 
 export const gatherElements: Rule = ({ x: [x, indices], attrs }, g) => [
