@@ -18,6 +18,8 @@ interface Half {
   /** Settings that the command does not tell. */
   readonly untold: readonly string[];
   readonly effort: Effort;
+  /** Updates that the recipe asks for; the run may have been cut short. */
+  readonly planned: number;
   /** Pictures per update. */
   readonly batch: number;
   readonly curves: readonly CurveFigure[];
@@ -67,6 +69,8 @@ export interface CardFacts {
   /** Labels of the rows of the sample sheet, and the words that draw them again. */
   readonly rows: readonly string[];
   readonly columns: number;
+  /** How many of the rows are shown scale by scale. */
+  readonly strips: number;
   readonly drawing: string;
   readonly machine: string;
 }
@@ -129,7 +133,7 @@ ${table(
   ],
 )}`;
 
-const samples = ({ name, rows, columns, drawing }: CardFacts) => `## Samples
+const samples = ({ name, rows, columns, drawing, strips }: CardFacts) => `## Samples
 
 ![${rows.length * columns} samples](samples.png)
 
@@ -137,7 +141,7 @@ ${rows.length * columns} samples, one row each of ${rows.join(", ")}. They were 
 
 ${code(rows.map((row) => `npx underpaint sample ${row} --model ${name} --count ${columns}${drawing} --sheet ${row.replaceAll("/", "-")}.png`))}
 
-The first sample of the first rows, scale by scale:
+The first samples of ${rows.slice(0, strips).join(", ")}, after every scale:
 
 ![The same picture after every scale](scales.png)`;
 
@@ -176,7 +180,7 @@ ${
     : "The data set names no sources."
 }
 
-The full attributions and licence texts are in [NOTICE](../../NOTICE). Emoji are split by concept: what is in the test split was never learnt, in any style.`;
+The full attributions and licence texts are in [NOTICE](../../NOTICE). Pictures of one concept are all in one split: what the test split shows was never learnt, in any class.`;
 
 const tokenizer = ({ tokenizer: { psnr, use, data, curves }, codes }: CardFacts) => `## Tokenizer
 
@@ -271,9 +275,9 @@ ${table(
       ["tokenizer", tokenizer],
       ["transformer", transformer],
     ] as const
-  ).map(([what, { effort, batch }]) => [
+  ).map(([what, { effort, batch, planned }]) => [
     what,
-    whole(effort.steps),
+    effort.steps < planned ? `${whole(effort.steps)} of ${whole(planned)}` : whole(effort.steps),
     whole(batch),
     whole(effort.steps * batch),
     time(effort.seconds),

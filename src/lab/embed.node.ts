@@ -175,7 +175,7 @@ async function* describe(
     "scales.png": sheet(strips, { columns: model.patchNums.length, zoom: 2 }),
     "classes.png": sheet(
       every.map((_, i) => pictureAt(oneEach, i)),
-      { columns: CLASS_COLUMNS },
+      { columns: Math.min(CLASS_COLUMNS, every.length) },
     ),
     "reconstructions.png": reconstructionSheet(data.tokenizer.test, measured.rebuilt),
     "nearest.png": nearestSheet(novelty.samples, novelty.train, novelty),
@@ -212,6 +212,7 @@ async function* describe(
     mirrored: flip,
     rows,
     columns: SHEET_COLUMNS,
+    strips: STRIPS,
     drawing: drawingFlags(drawing),
     machine: options.machine,
   });
@@ -247,6 +248,7 @@ function half(
     command: trainCommand(recipe, { kind, data: word, run: `runs/${kind}`, tokenizer }),
     untold: untold(recipe, kind),
     effort: effort(metrics),
+    planned: Number(recipe.steps),
     batch: Number(recipe.batch),
   };
 }

@@ -1,6 +1,6 @@
 /** From two tiny runs to a model folder: the stored model is the trained one, and the card's numbers are measured. */
 
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -227,7 +227,9 @@ describe("measurements", () => {
   test("a run that is not finished is read from its checkpoint", async () => {
     const whole = await readRun(options.varRun, "var");
     await rm(join(options.varRun, "var.safetensors"));
+    await appendFile(join(options.varRun, "metrics.jsonl"), '{"step":31,"loss":9}\n');
     const early = await readRun(options.varRun, "var");
+    expect(early.metrics).toEqual(whole.metrics); // update 31 came after the checkpoint
     expect([...early.weights.keys()].sort()).toEqual([...whole.weights.keys()].sort());
     for (const [name, { data }] of whole.weights)
       expect(early.weights.get(name)!.data).toEqual(data);

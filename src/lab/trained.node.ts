@@ -49,12 +49,13 @@ export async function readRun<Kind extends keyof Kinds>(
   ) as Kinds[Kind];
   const file = join(folder, "metrics.jsonl");
   const metrics = parseMetrics(await text(folder, "metrics.jsonl"), { what: file });
-  const { tensors, from } = await newestWeights(folder, kind);
+  const { tensors, from, step } = await newestWeights(folder, kind);
   const weights =
     kind === "var"
       ? varWeights(config as VarConfig, tensors, from)
       : checkVqvaeWeights(config as VqvaeConfig, tensors, { what: from });
-  return { folder, recipe, config, metrics, weights };
+  // Updates after the last checkpoint are not in these weights.
+  return { folder, recipe, config, metrics: metrics.filter((line) => line.step <= step), weights };
 }
 
 async function text(folder: string, name: string): Promise<string> {
@@ -85,7 +86,7 @@ const PARAM = "param.";
 async function newestWeights(
   folder: string,
   kind: keyof Kinds,
-): Promise<{ tensors: TensorMap; from: string }> {
+): Promise<{ tensors: TensorMap; from: string; step: number }> {
   const file = [FINISHED[kind], CHECKPOINT].map((n) => join(folder, n)).find((f) => existsSync(f));
   if (!file)
     throw new InputError(
@@ -94,7 +95,7 @@ async function newestWeights(
         folder,
       },
     );
-  const { tensors: all } = await readTensorFile(file);
+  const { tensors: all, metadata } = await readTensorFile(file);
   const tensors = file.endsWith(CHECKPOINT)
     ? new Map(
         [...all].flatMap(([name, tensor]) =>
@@ -109,7 +110,14 @@ async function newestWeights(
       `${file} holds ${found === undefined ? "no model" : `a ${found}`}, wanted a ${kind}; give the other run`,
       { file, found },
     );
-  return { tensors, from: file };
+  const { step = Number.POSITIVE_INFINITY } = parsedState(metadata["underpaint.checkpoint"]);
+  return { tensors, from: file, step };
+}
+
+/** What a checkpoint says of itself; nothing for a finished model. */
+function parsedState(text: string | undefined): { step?: number } {
+  const { step } = (text === undefined ? {} : JSON.parse(text)) as { step?: unknown };
+  return typeof step === "number" ? { step } : {};
 }
 
 /** Checkpoints of transformers have no buffers: these follow from the configuration. */
