@@ -9,17 +9,11 @@ import { infer } from "../../src/tensor/infer.ts";
 import { NO_GRADIENT, vjp } from "../../src/tensor/vjp.ts";
 import { CASES } from "./cases.ts";
 import { buildCase, conformance, expectClose } from "./conformance.ts";
+import { SKIPPED_ON_ORT_WEB } from "./skips.ts";
 
 conformance({ name: "reference", make: () => reference() });
 conformance({ name: "ort-node", make: () => ortNode() });
-conformance({
-  name: "ort-web",
-  make: () => ortWeb(),
-  skip: {
-    "a profile says where the time goes, by op and scope":
-      "WebAssembly has no file to write a profile to; compile says so",
-  },
-});
+conformance({ name: "ort-web", make: () => ortWeb(), skip: SKIPPED_ON_ORT_WEB });
 
 const ops = Object.keys(infer).sort();
 

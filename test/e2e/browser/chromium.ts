@@ -1,0 +1,140 @@
+/** A real browser on a page bundled from the sources, served on a loopback port. Tests nothing itself. */
+
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { isBuiltin } from "node:module";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { build, type Rolldown } from "vite";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** Why there is no browser to test in; undefined where there is one. */
+export const noBrowser = existsSync(EXECUTABLE)
+  ? undefined
+  : `${EXECUTABLE} is absent; apt-get install chromium`;
+
+const ARGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".png": "image/png",
+};
+
+/** Cross-origin isolation: without it a page has no shared memory, so WebAssembly no threads. */
+const HEADERS = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
+
+/** What a server answers, by path. */
+export type Files = ReadonlyMap<string, string | Uint8Array>;
+
+export interface Bundle {
+  readonly files: Files;
+  /** Which module imports what only Node has; empty where the bundle is fit for a browser. */
+  readonly leaks: readonly string[];
+}
+
+/** Bundles page.ts as a program of a user would be: no alias but vitest's, which the page replaces. */
+export async function bundlePage(): Promise<Bundle> {
+  const leaks: string[] = [];
+  const built = (await build({
+    root: HERE,
+    configFile: false,
+    logLevel: "silent",
+    resolve: { alias: { vitest: join(HERE, "runner.ts") } },
+    plugins: [
+      {
+        name: "leaks",
+        enforce: "pre",
+        resolveId(id: string, importer: string | undefined) {
+          if (isBuiltin(id) || id === "sharp" || id === "onnxruntime-node")
+            leaks.push(`${importer} imports ${id}`);
+        },
+      },
+    ],
+    build: {
+      write: false,
+      minify: false, // errors bear the names of their classes
+      target: "es2023",
+      rolldownOptions: { input: join(HERE, "page.ts"), output: { entryFileNames: "page.js" } },
+    },
+  })) as Rolldown.RolldownOutput;
+  const files = new Map<string, string | Uint8Array>([
+    ["/", '<!doctype html><title>underpaint</title><script type="module" src="page.js"></script>'],
+    ["/favicon.ico", ""],
+  ]);
+  for (const file of built.output)
+    files.set(`/${file.fileName}`, file.type === "chunk" ? file.code : file.source);
+  return { files, leaks };
+}
+
+/** A browser and a server of the given files. Has a life: close it. */
+export interface Browser {
+  /** A fresh page, loaded. What it complains of is put into `complaints`. */
+  open(): Promise<Page>;
+  /** Errors of any page: uncaught, on the console, or answers that failed. */
+  readonly complaints: readonly string[];
+  close(): Promise<void>;
+}
+
+export async function openBrowser(files: Files): Promise<Browser> {
+  const server = createServer(({ url = "/" }, answer) => {
+    const body = files.get(url);
+    const type = TYPES[url === "/" ? ".html" : extname(url)] ?? "application/octet-stream";
+    answer.writeHead(body === undefined ? 404 : 200, { ...HEADERS, "Content-Type": type });
+    answer.end(body);
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const { port } = server.address() as AddressInfo;
+  const profile = await mkdtemp(join(tmpdir(), "underpaint-chromium-"));
+  const complaints: string[] = [];
+  let context: BrowserContext | undefined;
+  const close = async () => {
+    await context?.close();
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  try {
+    context = await chromium.launchPersistentContext(profile, {
+      executablePath: EXECUTABLE,
+      args: ARGS,
+    });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const browser = context;
+  return {
+    complaints,
+    close,
+    async open() {
+      const page = await browser.newPage();
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("console", (m) => m.type() === "error" && complaints.push(m.text()));
+      await page.goto(`http://127.0.0.1:${port}/`);
+      await page.waitForFunction(() => "calls" in globalThis);
+      return page;
+    },
+  };
+}
