@@ -1,6 +1,7 @@
 /** Every op with the shapes and dtypes that backends must get right. Says what to run, not what is right. */
 
 import type { Tensor } from "../../src/formats/dtype.ts";
+import { float32ToFloat16 } from "../../src/formats/float16.ts";
 import type { Value } from "../../src/tensor/graph.ts";
 import { addNode, ints } from "../../src/tensor/graph.ts";
 import * as o from "../../src/tensor/ops.ts";
@@ -178,6 +179,14 @@ add(
     o.cast(o.cast(x!, "float16"), "float32"),
     o.mul(o.cast(x!, "float64"), 1 / 3),
   ],
+);
+add(
+  "float16 goes in and comes out as bits", // engines with a Float16Array of their own wrap it in that
+  () => {
+    const bits = float32ToFloat16(Float32Array.of(0.5, -2, 65504, 2 ** -14));
+    return { x: { dtype: "float16", shape: [4], data: bits } };
+  },
+  ({ x }) => [o.cast(o.mul(o.cast(x!, "float32"), 0.5), "float16"), o.cast(x!, "float32")],
 );
 add(
   "neg and abs of int64",

@@ -6,7 +6,6 @@ import { tokenCount, varConfig, vqvaeConfig } from "../../../src/image/config.ts
 import { loadVar } from "../../../src/image/model.ts";
 import { modelMetadata } from "../../../src/image/note.ts";
 import { type SampleOptions, sample } from "../../../src/image/sampler.ts";
-import { type Picture, sheet } from "../../../src/image/sheet.ts";
 import { varSpecs } from "../../../src/image/var-layout.ts";
 import { varBatch, varLoss } from "../../../src/image/var-loss.ts";
 import { vqvaeSpecs } from "../../../src/image/vqvae-layout.ts";
@@ -76,8 +75,6 @@ export interface Drawn {
   readonly ids: number[][];
   /** The last scale's pixels in [0, 1]. */
   readonly pixels: number[];
-  /** Every scale of every picture, one row per picture: RGB bytes. */
-  readonly strip: { readonly width: number; readonly height: number; readonly data: number[] };
 }
 
 export interface DrawOptions extends SampleOptions {
@@ -92,17 +89,13 @@ export async function draw(
 ): Promise<Drawn> {
   const model = await loadVar(bytes, { backend, threads });
   const ids: number[][] = [];
-  const scales: Picture[][] = [];
   let pixels: number[] = [];
   for await (const step of sample(model, options)) {
     ids.push(Array.from(step.ids.data as BigInt64Array, Number));
-    scales.push(await step.pictures());
     if (step.scale === step.of - 1) pixels = Array.from((await step.images()).data as Float32Array);
   }
   await model.release();
-  const rows = scales[0]!.flatMap((_, i) => scales.map((pictures) => pictures[i]!));
-  const { width, height, data } = sheet(rows, { columns: scales.length });
-  return { ids, pixels, strip: { width, height, data: Array.from(data) } };
+  return { ids, pixels };
 }
 
 /** Losses and gradient norms of three AdamW steps of the transformer, from the same weights and tokens. */
