@@ -115,8 +115,15 @@ interface Runs {
   readonly transformer: TrainedRun<VarConfig>;
 }
 
-function checkRuns({ tokenizer, transformer }: Runs, { data, varRun }: EmbedOptions): void {
+function checkRuns({ tokenizer, transformer }: Runs, options: EmbedOptions): void {
+  const { data, varRun, vqvaeRun } = options;
   checkPair(transformer.config, tokenizer.config);
+  const wanted = (transformer.recipe.tokenizer as { hash?: string } | undefined)?.hash;
+  if (wanted !== undefined && tokenizer.hash !== undefined && wanted !== tokenizer.hash)
+    throw new InputError(
+      `${varRun} learnt the tokens of the tokenizer ${wanted}, ${vqvaeRun} holds ${tokenizer.hash}; give the run of the tokenizer it was trained with`,
+      { wanted, got: tokenizer.hash },
+    );
   const [had, learnt] = [data.transformer.train.classes.length, transformer.config.classes];
   if (had !== learnt)
     throw new InputError(

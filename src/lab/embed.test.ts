@@ -1,6 +1,6 @@
 /** From two tiny runs to a model folder: the stored model is the trained one, and the card's numbers are measured. */
 
-import { appendFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -215,6 +215,17 @@ describe("embedding refuses", () => {
   ] as const)("%s, and writes nothing", async (_, over, message) => {
     await expect(drain(over)).rejects.toThrow(message);
     expect(await readdir(home)).not.toContain("refused");
+  });
+
+  test("a tokenizer that the transformer was not trained with", async () => {
+    const varRun = join(home, "elsewhere");
+    await cp(options.varRun, varRun, { recursive: true });
+    const recipe = JSON.parse(await readFile(join(varRun, "run.json"), "utf8"));
+    const told = { ...recipe, tokenizer: { file: "other.safetensors", hash: "0123456789abcdef" } };
+    await writeFile(join(varRun, "run.json"), JSON.stringify(told));
+    await expect(drain({ varRun })).rejects.toThrow(
+      /learnt the tokens of the tokenizer 0123456789abcdef, .* holds [0-9a-f]{16};/,
+    );
   });
 
   test("the two runs given in each other's place", async () => {

@@ -1,5 +1,6 @@
 /** A run's folder as a model: its recipe, its metrics, its weights as of the last checkpoint. Trains nothing. */
 
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,6 +25,8 @@ export interface TrainedRun<Config> {
   readonly config: Config;
   readonly metrics: readonly MetricLine[];
   readonly weights: TensorMap;
+  /** First 16 hex digits of SHA-256 of the finished model's file; undefined for a checkpoint. */
+  readonly hash?: string;
 }
 
 interface Kinds {
@@ -50,13 +53,18 @@ export async function readRun<Kind extends keyof Kinds>(
   const file = join(folder, "metrics.jsonl");
   const metrics = parseMetrics(await text(folder, "metrics.jsonl"), { what: file });
   const { tensors, from, step } = await newestWeights(folder, kind);
+  const hash = from.endsWith(CHECKPOINT) ? undefined : hashOf(await readFile(from));
   const weights =
     kind === "var"
       ? varWeights(config as VarConfig, tensors, from)
       : checkVqvaeWeights(config as VqvaeConfig, tensors, { what: from });
   // Updates after the last checkpoint are not in these weights.
-  return { folder, recipe, config, metrics: metrics.filter((line) => line.step <= step), weights };
+  const known = metrics.filter((line) => line.step <= step);
+  return { folder, recipe, config, metrics: known, weights, hash };
 }
+
+const hashOf = (bytes: Uint8Array): string =>
+  createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 
 async function text(folder: string, name: string): Promise<string> {
   const file = join(folder, name);
