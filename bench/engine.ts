@@ -62,8 +62,8 @@ async function bestVariant(job: string, model: ModelConfig) {
   const trials: Record<string, number> = {};
   for (const variant of variantsOf(model)) {
     const side = await torch(job, variant);
-    await take(side, 2);
-    trials[variant] = median((await take(side, 4)).map((s) => s.ms));
+    await take(side, 1);
+    trials[variant] = median((await take(side, 3)).map((s) => s.ms));
     side.stop();
   }
   const [variant] = Object.entries(trials).sort((a, b) => a[1] - b[1])[0]!;
