@@ -4,7 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { encodePng, generate, loadVarFrom } from "underpaint";
 
 const folder = process.argv[2] ?? "out";
-const model = await loadVarFrom(process.env.MODEL ?? "models/emoji64");
+const model = await loadVarFrom(process.env.MODEL ?? "emoji64");
 await mkdir(folder, { recursive: true });
 
 const count = Number(process.env.STEPS ?? 4);

@@ -2,7 +2,7 @@
 
 import { loadVarFrom, sample } from "underpaint";
 
-const model = await loadVarFrom(process.env.MODEL ?? "models/emoji64");
+const model = await loadVarFrom(process.env.MODEL ?? "emoji64");
 const steps = Number(process.env.STEPS ?? model.patchNums.length);
 const controller = new AbortController();
 

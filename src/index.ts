@@ -3,6 +3,7 @@
 export { InputError } from "./formats/errors.ts";
 export { readTensorFile, type TensorFile } from "./formats/node.ts";
 export { encodePng, type PngImage, type PngText } from "./formats/png.ts";
+export { type EmbeddedModel, embeddedModels } from "./image/embedded.node.ts";
 export { findLabel, type Label } from "./image/labels.ts";
 export { type LoadOptions, loadVar, type ModelSource, Var, type VarInfo } from "./image/model.ts";
 export { loadVarFrom, type VarPaths } from "./image/node.ts";

@@ -6,11 +6,12 @@ import { availableParallelism, homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { EMOJI_SETS } from "../data/emoji-icons.ts";
+import { embeddedModels } from "../image/embedded.node.ts";
 import { type BackendName, openBackend } from "../tensor/backend.ts";
 import { createGraph, input, output } from "../tensor/graph.ts";
 import { matmul } from "../tensor/ops.ts";
 import { bytes, plural, si, table } from "./format.ts";
-import { embeddedModels, VERSION } from "./package.ts";
+import { VERSION } from "./package.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** One line of the report. `help` says what to do; a finding that is needed and not well fails the command. */

@@ -3,8 +3,9 @@
 import { existsSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Command } from "commander";
+import { embeddedModels, MODEL_FILES } from "../image/embedded.node.ts";
 import { bytes, plural, table } from "./format.ts";
-import { embeddedModels, MODEL_CARD, MODEL_FILES } from "./package.ts";
+import { MODEL_CARD } from "./package.ts";
 import { summarize } from "./summary.ts";
 import type { Terminal } from "./terminal.ts";
 

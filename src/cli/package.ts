@@ -1,44 +1,19 @@
-/** What the installed package has beside its code: its version and the embedded models. Reads no weights. */
+/** What a command line names: versions and models by name, folder or file. Reads no weights. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { InputError } from "../formats/errors.ts";
+import { embeddedModels, MODEL_FILES, packageRoot } from "../image/embedded.node.ts";
 import { nearest } from "../nn/spec.ts";
 
-/** The package's folder: the nearest above this file with a package.json, in the build and in the sources. */
-export const PACKAGE_ROOT: string = (() => {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder)
-    folder = dirname(folder);
-  return folder;
-})();
-
 export const VERSION: string = (
-  JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")) as { version: string }
+  JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as { version: string }
 ).version;
 
-/** The two files of a model folder, and its card. */
-export const MODEL_FILES = { var: "var.safetensors", vqvae: "vqvae.safetensors" } as const;
+/** The card of a model folder. */
 export const MODEL_CARD = "README.md";
 /** What `sample` uses when no model is named. */
 export const DEFAULT_MODEL = "emoji64";
-
-/** A model that came with the package. */
-export interface EmbeddedModel {
-  readonly name: string;
-  readonly folder: string;
-}
-
-/** Embedded models by name. */
-export function embeddedModels(): EmbeddedModel[] {
-  const root = join(PACKAGE_ROOT, "models");
-  if (!existsSync(root)) return [];
-  return readdirSync(root)
-    .sort()
-    .map((name) => ({ name, folder: join(root, name) }))
-    .filter(({ folder }) => Object.values(MODEL_FILES).every((f) => existsSync(join(folder, f))));
-}
 
 export interface ModelPlace {
   /** As the user named it. */

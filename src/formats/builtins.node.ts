@@ -16,6 +16,12 @@ export const node = {
   get fs() {
     return host().getBuiltinModule("node:fs/promises");
   },
+  get fsSync() {
+    return host().getBuiltinModule("node:fs");
+  },
+  get url() {
+    return host().getBuiltinModule("node:url");
+  },
   get path() {
     return host().getBuiltinModule("node:path");
   },

@@ -3,6 +3,7 @@
 import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { readTensorFile } from "../formats/node.ts";
+import { embeddedModels } from "./embedded.node.ts";
 import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
 
 /** Where the two halves of a model lie. */
@@ -18,7 +19,7 @@ const NAMES = {
 };
 
 /**
- * Loads a model from a folder with `var.safetensors` and `vqvae.safetensors` (or the official `var_d16.pth` and
+ * Loads a model by the name of an embedded one ("emoji64"), from a folder with `var.safetensors` and `vqvae.safetensors` (or the official `var_d16.pth` and
  * `vae_ch160v4096z32.pth`), or from two files of any supported format.
  * @throws InputError when a file is missing, ambiguous or not what it should be
  */
@@ -26,10 +27,13 @@ export async function loadVarFrom(
   from: string | VarPaths,
   options: LoadOptions = {},
 ): Promise<Var> {
-  const paths = typeof from === "string" ? await pathsIn(from) : from;
+  const paths = typeof from === "string" ? await pathsIn(folderOf(from)) : from;
   const files = { var: await fileAt(paths.var), vqvae: await fileAt(paths.vqvae) };
   return loadVar(files, options);
 }
+
+const folderOf = (name: string): string =>
+  embeddedModels().find((model) => model.name === name)?.folder ?? name;
 
 async function fileAt(path: string): Promise<ModelFile> {
   const { tensors, metadata } = await readTensorFile(path);
@@ -44,7 +48,9 @@ async function pathsIn(folder: string): Promise<VarPaths> {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     throw new InputError(
-      `${folder}: cannot be listed (${code}); give a folder with var.safetensors and vqvae.safetensors`,
+      `${folder}: cannot be listed (${code}); give a folder with var.safetensors and vqvae.safetensors, or an embedded model: ${embeddedModels()
+        .map((m) => m.name)
+        .join(", ")}`,
       { folder, code },
     );
   }

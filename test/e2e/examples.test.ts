@@ -4,8 +4,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { PACKAGE_ROOT } from "../../src/cli/package.ts";
+import { packageRoot } from "../../src/image/embedded.node.ts";
 import { type Ended, execute, newFolder, tinyModel } from "./cli.ts";
+
+const PACKAGE_ROOT = packageRoot();
 
 const EXAMPLES = join(PACKAGE_ROOT, "examples");
 const model = await tinyModel();

@@ -4,10 +4,12 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { PACKAGE_ROOT } from "../../src/cli/package.ts";
 import { decodePng } from "../../src/formats/png.ts";
 import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { packageRoot } from "../../src/image/embedded.node.ts";
 import { contents, jsonLines, newFolder, tinyModel, underpaint } from "./cli.ts";
+
+const PACKAGE_ROOT = packageRoot();
 
 const model = await tinyModel();
 
