@@ -58,8 +58,9 @@ async function take(side: Contestant, count: number): Promise<Step[]> {
 }
 
 /** PyTorch at its best: the variant with the fastest median of a few steps, each in a process of its own. */
-async function bestVariant(job: string, model: ModelConfig) {
+async function bestVariant(job: string, model: ModelConfig, given?: string) {
   const trials: Record<string, number> = {};
+  if (given) return { variant: given, trials };
   for (const variant of variantsOf(model)) {
     const side = await torch(job, variant);
     await take(side, 1);
@@ -70,7 +71,7 @@ async function bestVariant(job: string, model: ModelConfig) {
   return { variant, trials };
 }
 
-async function compare(item: Case, rounds: number): Promise<Result> {
+async function compare(item: Case, rounds: number, given?: string): Promise<Result> {
   const { model } = item;
   const folder = mkdtempSync(join(tmpdir(), "engine-bench-"));
   try {
@@ -85,7 +86,7 @@ async function compare(item: Case, rounds: number): Promise<Result> {
     const file = join(folder, "tensors.safetensors");
     writeFileSync(job, JSON.stringify({ model, training: TRAINING, batch: names, tensors: file }));
 
-    const { variant, trials } = await bestVariant(job, model);
+    const { variant, trials } = await bestVariant(job, model, given);
     const theirs = await torch(job, variant);
     const ours = await contestant(process.execPath, [
       "--import",
@@ -199,6 +200,7 @@ const { values } = parseArgs({
   options: {
     case: { type: "string", multiple: true },
     rounds: { type: "string", default: "9" },
+    variant: { type: "string" },
     dry: { type: "boolean", default: false },
   },
 });
@@ -209,7 +211,7 @@ const path = here("results/engine.json");
 const old = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Result[]) : [];
 const results = new Map(old.map((r) => [r.name, r]));
 for (const item of CASES.filter((c) => wanted.includes(c.name))) {
-  const result = await compare(item, Number(values.rounds));
+  const result = await compare(item, Number(values.rounds), values.variant);
   results.set(item.name, result);
   console.error(row(result));
 }
