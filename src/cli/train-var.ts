@@ -177,7 +177,7 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
     | typeof recipe.tokenizer
     | undefined;
   if (earlier?.hash === recipe.tokenizer.hash) recipe.tokenizer = earlier;
-  const { run, checkpoint } = await openRun(flags.run, recipe);
+  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   const backend = await backendWith(flags.threads);
   const { seed, variants, augment } = recipe;
   const common = { tokenizer, backend, signal, seed };

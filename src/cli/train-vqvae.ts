@@ -120,7 +120,7 @@ async function run(
     return 0;
   }
   const sets = await openSplits(terminal, data, { size: imageSide(recipe.model), signal });
-  const { run, checkpoint } = await openRun(flags.run, recipe);
+  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   const backend = await backendWith(flags.threads);
   const task = await vqvaeTask(recipe, sets, { backend, checkpoint });
   return train(

@@ -154,6 +154,13 @@ test("a run's folder refuses another recipe and says what differs", async () => 
   );
 });
 
+test("a run may be made longer when that is asked for", async () => {
+  const folder = await newFolder();
+  await openRun(folder, vqvaeRecipe(12));
+  const longer = await openRun(folder, vqvaeRecipe(20), { mayChange: ["steps"] });
+  expect(longer.config.steps).toBe(20);
+});
+
 test("a finished model says what it is", async () => {
   const folder = await newFolder();
   await train("vqvae", folder, 2, 2);
