@@ -18,13 +18,14 @@ const built = Object.values(exports)
 export default defineConfig({
   entry: Object.fromEntries(built.map((name) => [name, `src/${name}.ts`])),
   format: "esm",
-  platform: "node",
+  // "node" would put an import of node:module into the chunk that all entries share, and pages stop at it.
+  platform: "neutral",
   target: "node20",
   // Names without hashes: equal sources give equal packages.
   hash: false,
   outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
   dts: true,
-  deps: { neverBundle: [/^onnxruntime-/, "sharp"] },
+  deps: { neverBundle: [/^node:/, /^onnxruntime-/, "sharp"] },
   // Shared code apart from the entries, so that no chunk takes an entry's name.
   outputOptions: { chunkFileNames: "chunks/[name].js" },
   clean: true,

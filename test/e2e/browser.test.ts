@@ -1,6 +1,8 @@
 /** The engine, the formats and sampling in a real browser, compared with Node. Skipped where there is no Chromium. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodePng, encodePng } from "../../src/formats/png.ts";
@@ -38,6 +40,15 @@ const pixels = (channels: number) => {
   const data = Uint8Array.from({ length: 13 * 7 * channels }, (_, i) => (i * i * 31) % 256);
   return { width: 13, height: 7, channels, data };
 };
+
+const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
+test.skipIf(!existsSync(DIST))("no built file but the command imports Node's modules", () => {
+  const files = readdirSync(DIST, { recursive: true, encoding: "utf8" });
+  const built = files.filter((name) => name.endsWith(".js") && !name.startsWith("cli"));
+  expect(built.length).toBeGreaterThan(10);
+  const imports = /^(import|export)\b[^;]*["']node:/m;
+  expect(built.filter((name) => imports.test(readFileSync(join(DIST, name), "utf8")))).toEqual([]);
+});
 
 const suite = noBrowser ? describe.skip : describe;
 suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
