@@ -9,6 +9,7 @@ exec </dev/null
 passed=0
 failed=0
 failures=""
+skipped=""
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
 
@@ -30,7 +31,8 @@ check() {
 
 finish() {
   [ -z "$failures" ] || echo "failed:$failures"
-  echo "$passed passed, $failed failed${skipped:+, $skipped skipped}"
+  [ -z "$skipped" ] || echo "$skipped skipped"
+  echo "$passed passed, $failed failed"
   [ "$failed" -eq 0 ]
   exit $?
 }
