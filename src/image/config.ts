@@ -25,8 +25,8 @@ export interface VqvaeConfig {
   readonly midAttention: boolean;
   /** GroupNorm groups; every channel count is a multiple. */
   readonly groups: number;
-  /** Dropout inside residual blocks in training. */
-  readonly dropout: number;
+  /** Dropout inside residual blocks in training; only 0, as in all official files. */
+  readonly dropout: 0;
   /** Channels of the latent map and of a code vector. */
   readonly latent: number;
   /** V: entries of the codebook. */
@@ -232,7 +232,12 @@ export function checkVarConfig(config: VarConfig): VarConfig {
 export function checkVqvaeConfig(config: VqvaeConfig): VqvaeConfig {
   checkWhole(config, ["channels", "resBlocks", "groups", "latent", "codes", "phis"]);
   checkPatchNums(config.patchNums);
-  checkRange(config, ["dropout", "quantResi"], [0, 1]);
+  checkRange(config, ["quantResi"], [0, 1]);
+  if (config.dropout !== 0)
+    throw new InputError(
+      `dropout must be 0, got ${config.dropout}: no official tokenizer drops activations, and ours cannot`,
+      { dropout: config.dropout },
+    );
   const { channels, chMult, groups, phiSharing, phis, patchNums } = config;
   if (chMult.length === 0) throw new InputError("chMult is empty; give one number per level");
   for (const mult of chMult) {

@@ -124,7 +124,7 @@ describe.each(["vqvae", "var"] as const)("the %s trainer", (kind) => {
     for (const until of [1, 4, 5, 11, 12]) await train(kind, cut, until);
     for (const file of [modelFile[kind], "checkpoint.safetensors"])
       expect(await readFile(join(cut, file))).toEqual(await readFile(join(whole, file)));
-  });
+  }, 180_000);
 
   test("logs every update once, also those done again after a crash", async () => {
     const folder = await newFolder();
