@@ -22,6 +22,7 @@ export {
   type BatchOptions,
   batches,
   type Cursor,
+  checkCursor,
   epochOrder,
   inOrder,
 } from "./loader.ts";

@@ -144,9 +144,9 @@ function checkBatch({ name, size: stored }: ImageDataset, batch: number, size: n
   }
 }
 
-/** A cursor comes from a checkpoint file: believed only when it fits. */
-function checkCursor(cursor: Cursor, dataset: ImageDataset): Cursor {
-  const { seed, epoch, position } = cursor;
+/** A cursor comes from a checkpoint file: believed only when it fits. @throws InputError when it does not */
+export function checkCursor(cursor: unknown, dataset: ImageDataset): Cursor {
+  const { seed, epoch, position } = (cursor ?? {}) as Cursor;
   const whole = (n: unknown): boolean => Number.isSafeInteger(n) && (n as number) >= 0;
   if (
     !(Number.isSafeInteger(seed) && whole(epoch) && whole(position) && position <= dataset.count)

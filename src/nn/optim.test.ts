@@ -29,7 +29,11 @@ const start = () =>
 /** Linear regression; its gradient is easy to write by hand. */
 async function regression(
   optimizer: Optimizer,
-  { clip = 0, weights = start(), state = new Map<string, Tensor>() } = {},
+  {
+    clip = 0,
+    weights = start(),
+    state,
+  }: { clip?: number; weights?: Map<string, Tensor>; state?: Map<string, Tensor> } = {},
 ): Promise<Stepper> {
   const g = createGraph("regression");
   const [x, y] = [input(g, "x", [N, I]), input(g, "y", [N, O])];
@@ -150,6 +154,19 @@ describe("optimizers", () => {
       }
     expect((await run(stepper, 30, 2)).at(-1)!).toBeLessThan(
       gradients(Float64Array.from(before), new Float64Array(O)).loss,
+    );
+  });
+
+  test("a checkpoint that lacks a tensor, or holds another shape, is refused by name", async () => {
+    const whole = await regression(adamw());
+    const lacking = whole.state();
+    lacking.delete("adamw.v.w");
+    await expect(regression(adamw(), { state: lacking })).rejects.toThrow(
+      /"adamw\.v\.w" of float32\[4, 6\], found nothing/,
+    );
+    const bent = new Map([...whole.weights(), ["b", noise("b", [O + 1])] as const]);
+    await expect(regression(adamw(), { weights: bent })).rejects.toThrow(
+      /"b" of float32\[4\], found float32\[5\]/,
     );
   });
 

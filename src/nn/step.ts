@@ -1,6 +1,7 @@
 /** One training step as one graph, and the tensors that live from step to step. Knows no data and no files. */
 
 import { HOST, sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
 import type { Backend, Session, Tensors } from "../tensor/backend.ts";
 import { grad } from "../tensor/grad.ts";
 import { output, type Value } from "../tensor/graph.ts";
@@ -50,11 +51,13 @@ export async function compileStep(
   const reported = { loss, gradNorm: norm, ...report };
   for (const [name, value] of Object.entries(reported)) output(g, name, value);
   const session = await backend.compile(g, { resultsInto: true });
-  const start = (kept: Kept, given?: Tensor) => given ?? zeros({ ...kept, dtype: "float32" });
-  const tensors = new Map<string, Tensor>();
-  for (const kept of update.params) tensors.set(kept.name, copy(from.weights.get(kept.name)!));
-  for (const kept of update.state)
-    tensors.set(kept.name, copy(start(kept, from.state?.get(kept.name))));
+  const tensors = new Map([
+    ...update.params.map((kept) => [kept.name, copy(fitting(kept, from.weights))] as const),
+    ...update.state.map((kept) => {
+      const fresh = () => zeros({ ...kept, dtype: "float32" });
+      return [kept.name, from.state ? copy(fitting(kept, from.state)) : fresh()] as const;
+    }),
+  ]);
   return new Stepper(session, optimizer, {
     tensors,
     params: names,
@@ -64,6 +67,18 @@ export async function compileStep(
       shape: staticShape(shape, name),
     })),
   });
+}
+
+/** The tensor a step starts from. @throws InputError where a file lacks it or holds another shape */
+function fitting({ name, shape }: Kept, given: ReadonlyMap<string, Tensor>): Tensor {
+  const tensor = given.get(name);
+  const wanted = `float32[${shape.join(", ")}]`;
+  const found = tensor ? `${tensor.dtype}[${tensor.shape.join(", ")}]` : "nothing";
+  if (tensor && found === wanted) return tensor;
+  throw new InputError(
+    `training starts from "${name}" of ${wanted}, found ${found}; use the checkpoint of this very run, or start afresh`,
+    { name, wanted, found },
+  );
 }
 
 /** Name and type of a value that each step reports. */

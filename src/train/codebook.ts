@@ -1,6 +1,7 @@
 /** The health of a codebook in training: which codes are used, at which scale, and new life for dead ones. */
 
 import type { Tensor } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
 import type { Rng } from "../tensor/rng.ts";
 
 /** A code is dead below this share of its fair hits; the official trainer's figure. */
@@ -18,6 +19,25 @@ export const newCodebookUse = (scales: number, codes: number): CodebookUse => ({
   hits: { dtype: "float32", shape: [scales, codes], data: new Float32Array(scales * codes) },
   updates: 0,
 });
+
+/** The counts of a checkpoint. @throws InputError when they are absent or of another codebook */
+export function restoreCodebookUse(
+  { hits, updates }: { hits?: Tensor; updates?: unknown },
+  scales: number,
+  codes: number,
+): CodebookUse {
+  const wanted = `float32[${scales}, ${codes}]`;
+  const found = hits ? `${hits.dtype}[${hits.shape.join(", ")}]` : "nothing";
+  if (!hits || found !== wanted || !Number.isSafeInteger(updates) || (updates as number) < 0)
+    throw new InputError(
+      `the checkpoint counts code hits in ${found} after ${updates} updates, want ${wanted} and a whole number; use the checkpoint of this very run`,
+      { found, wanted, updates },
+    );
+  const use = newCodebookUse(scales, codes);
+  (use.hits.data as Float32Array).set(hits.data as Float32Array);
+  use.updates = updates as number;
+  return use;
+}
 
 /** Counts one batch. `ids[k]` B pn². */
 export function countHits(use: CodebookUse, ids: readonly Tensor[]): void {

@@ -57,10 +57,13 @@ export async function openRun<Config extends object>(
   await node.fs.mkdir(node.path.join(folder, "sheets"), { recursive: true });
   const before = await readIfThere(node.path.join(folder, CONFIG));
   const wanted = `${JSON.stringify(config, null, 2)}\n`;
-  if (before) refuseOther(folder, JSON.parse(before.toString()), JSON.parse(wanted), mayChange);
-  await writeFileAtomic(node.path.join(folder, CONFIG), utf8.encode(wanted));
+  if (before) {
+    const was = readObject(before.toString(), node.path.join(folder, CONFIG));
+    refuseOther(folder, was, JSON.parse(wanted), mayChange);
+  }
   const bytes = await readIfThere(node.path.join(folder, CHECKPOINT));
   const checkpoint = bytes && readCheckpoint(bytes, node.path.join(folder, CHECKPOINT));
+  await writeFileAtomic(node.path.join(folder, CONFIG), utf8.encode(wanted));
   await forgetMetricsAfter(node.path.join(folder, METRICS), checkpoint?.step ?? 0);
   return { run: runIn(folder), config, checkpoint };
 }
@@ -90,6 +93,22 @@ async function readIfThere(file: string): Promise<Buffer | undefined> {
   return (await node.fs.stat(file).catch(() => undefined)) ? node.fs.readFile(file) : undefined;
 }
 
+/** A JSON object out of a file. @throws InputError naming the file when it is none */
+function readObject(text: string, file: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Said below, like every other thing that is no object.
+  }
+  throw new InputError(
+    `${file}: holds no JSON object; restore it, or move it away to start afresh`,
+    {
+      file,
+    },
+  );
+}
+
 function readCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes);
   const text = metadata?.["underpaint.checkpoint"];
@@ -97,7 +116,7 @@ function readCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
     throw new InputError(`${file}: not a checkpoint of a run; move it away to start afresh`, {
       file,
     });
-  const { step, position } = JSON.parse(text) as { step: number; position: unknown };
+  const { step, position } = readObject(text, file) as { step: number; position: unknown };
   if (!Number.isSafeInteger(step) || step < 0)
     throw new InputError(`${file}: says step ${step}, want a whole number`, { file, step });
   return { step, position, tensors };

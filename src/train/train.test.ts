@@ -1,10 +1,11 @@
 /** Both trainers on tiny models: they learn, and a run cut anywhere ends in the same bytes. */
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { type ImageDataset, pixelsOf } from "../data/index.ts";
+import { InputError } from "../formats/errors.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { varConfig, vqvaeConfig } from "../image/config.ts";
 import { sheet } from "../image/sheet.ts";
@@ -151,6 +152,44 @@ test("a run's folder refuses another recipe and says what differs", async () => 
   await openRun(folder, vqvaeRecipe(12));
   await expect(openRun(folder, { ...vqvaeRecipe(12), lr: 1 })).rejects.toThrow(
     /started with lr 0.003, now it is 1; use the same, or another folder/,
+  );
+});
+
+test("a checkpoint or recipe that is damaged is refused with the file's name, and nothing is changed", async () => {
+  const folder = await newFolder();
+  await train("vqvae", folder, 3);
+  const [config, checkpoint] = [join(folder, "run.json"), join(folder, "checkpoint.safetensors")];
+  const whole = await readFile(checkpoint);
+  for (const bad of [
+    whole.subarray(0, whole.length - 5),
+    Buffer.from("no file of ours"),
+    Buffer.of(),
+  ]) {
+    await writeFile(checkpoint, bad);
+    const longer = { ...vqvaeRecipe(12), steps: 50 };
+    await expect(openRun(folder, longer, { mayChange: ["steps"] })).rejects.toThrow(InputError);
+    expect(JSON.parse(await readFile(config, "utf8"))).toMatchObject({ steps: 12 });
+  }
+  await writeFile(checkpoint, whole);
+  await writeFile(config, "{");
+  await expect(openRun(folder, vqvaeRecipe(12))).rejects.toThrow(/run\.json: holds no JSON object/);
+});
+
+test("a checkpoint of another run is refused by the trainers", async () => {
+  const folder = await newFolder();
+  await train("vqvae", folder, 3);
+  const { checkpoint } = await openRun(folder, vqvaeRecipe(12));
+  const odd = {
+    ...checkpoint!,
+    position: { cursor: { seed: 0, epoch: -1, position: 0 }, updates: 3 },
+  };
+  await expect(makeTask("vqvae", vqvaeRecipe(12), odd)).rejects.toThrow(/does not fit 24 pictures/);
+  const bare = { ...checkpoint!, tensors: new Map() };
+  await expect(makeTask("vqvae", vqvaeRecipe(12), bare)).rejects.toThrow(
+    /counts code hits in nothing/,
+  );
+  await expect(makeTask("var", varRecipe(12), checkpoint)).rejects.toThrow(
+    /training starts from "/,
   );
 });
 

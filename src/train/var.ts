@@ -1,6 +1,12 @@
 /** Trains the transformer to predict the next scale, on tokens computed beforehand. The tokenizer stays as it is. */
 
-import { type Augment, type Cursor, epochOrder, type ImageDataset } from "../data/index.ts";
+import {
+  type Augment,
+  type Cursor,
+  checkCursor,
+  epochOrder,
+  type ImageDataset,
+} from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
 import type { Picture } from "../image/sheet.ts";
@@ -92,11 +98,10 @@ export async function varTask(
   const weights = checkpoint
     ? unprefixed(checkpoint.tensors, "param.")
     : initWeights(specs, start.child("weights"));
-  let cursor: Cursor = (checkpoint?.position as { cursor: Cursor } | undefined)?.cursor ?? {
-    seed,
-    epoch: 0,
-    position: 0,
-  };
+  const saved = (checkpoint?.position as { cursor?: unknown } | undefined)?.cursor;
+  let cursor: Cursor = checkpoint
+    ? checkCursor(saved, data.train)
+    : { seed, epoch: 0, position: 0 };
 
   const g = createGraph("var step");
   const p = bindInputs(g, specs);

@@ -1,6 +1,6 @@
 /** Trains the multi-scale tokenizer: reconstruction, codebook and commitment losses, codebook revival. */
 
-import { type Augment, batches, type Cursor, type ImageDataset, inOrder } from "../data/index.ts";
+import { type Augment, batches, checkCursor, type ImageDataset, inOrder } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { imageSide, type VqvaeConfig } from "../image/config.ts";
@@ -17,7 +17,13 @@ import type { Backend } from "../tensor/backend.ts";
 import { createGraph, input, output, type Value } from "../tensor/graph.ts";
 import { abs, add, clip, concat, mean, mse, mul, sub } from "../tensor/ops.ts";
 import { rng } from "../tensor/rng.ts";
-import { codebookHealth, countHits, newCodebookUse, reviveDeadCodes } from "./codebook.ts";
+import {
+  codebookHealth,
+  countHits,
+  newCodebookUse,
+  restoreCodebookUse,
+  reviveDeadCodes,
+} from "./codebook.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
@@ -102,19 +108,17 @@ export async function vqvaeTask(
   const weights = checkpoint
     ? unprefixed(checkpoint.tensors, "param.")
     : initWeights(specs, start.child("weights"));
-  const use = newCodebookUse(model.patchNums.length, model.codes);
-  let cursor: Cursor | undefined;
-  if (checkpoint) {
-    const position = checkpoint.position as { cursor: Cursor; updates: number };
-    cursor = position.cursor;
-    use.updates = position.updates;
-    (use.hits.data as Float32Array).set(checkpoint.tensors.get(HITS)!.data as Float32Array);
-  }
+  const [scales, codes] = [model.patchNums.length, model.codes];
+  const saved = (checkpoint?.position ?? {}) as { cursor?: unknown; updates?: unknown };
+  const use = checkpoint
+    ? restoreCodebookUse({ hits: checkpoint.tensors.get(HITS), ...saved }, scales, codes)
+    : newCodebookUse(scales, codes);
+  let cursor = checkpoint && checkCursor(saved.cursor, data.train);
 
   const g = createGraph("vqvae step");
   const p = bindInputs(g, specs);
   const parts = lossGraph(input(g, "images", [batch, 3, side, side]), p, recipe);
-  const scales = Object.fromEntries(parts.ids.map((ids, k) => [`ids.${k}`, ids]));
+  const tokens = Object.fromEntries(parts.ids.map((ids, k) => [`ids.${k}`, ids]));
   const stepper = await compileStep(
     {
       loss: parts.loss,
@@ -127,7 +131,7 @@ export async function vqvaeTask(
         l2: parts.squared,
         vq: parts.vqLoss,
         z: concat(parts.z, 0),
-        ...scales,
+        ...tokens,
       },
     },
     life.backend,
