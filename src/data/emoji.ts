@@ -67,7 +67,7 @@ interface Drawn {
 
 /**
  * Emoji of one split. Classes are `category/style`; a class without a picture in either split is not listed, so the
- * classes are the same for "train" and "test". Draws first when the cache has nothing (some 20 s for all sets).
+ * classes are the same for "train" and "test". Draws first when the cache has nothing (about a minute for all sets).
  * Throws InputError when an icon package is absent or an option is out of range.
  */
 export async function emoji(options: EmojiOptions & EmojiSplit = {}): Promise<ImageDataset> {
