@@ -45,6 +45,16 @@ export function readRecipe<K extends string>(
   return values;
 }
 
+/** What every recipe says of its updates. */
+export const UPDATE_FLAGS: RecipeFlags<"steps" | "batch" | "seed" | "lr" | "warmup" | "clip"> = {
+  steps: { sentence: "Length of the whole run", unit: "updates", min: 1, max: 1e9 },
+  batch: { sentence: "Size of a batch", unit: "pictures", min: 1, max: 65_536 },
+  seed: { sentence: "Where all chance comes from", min: 0, max: 2 ** 32 - 1 },
+  lr: { sentence: "Highest learning rate", real: true, min: 0, max: 10 },
+  warmup: { sentence: "Linear rise of the learning rate", unit: "updates", min: 0, max: 1e9 },
+  clip: { sentence: "Largest joint norm of the gradients, 0 for no limit", real: true, min: 0 },
+};
+
 /** What the three groups share: how strongly pictures are changed at random. */
 export const AUGMENT_FLAGS: RecipeFlags<
   "flip" | "shift" | "scale" | "hue" | "saturation" | "brightness"

@@ -22,7 +22,13 @@ import { interruptible } from "./errors.ts";
 import { numberFlag } from "./flags.ts";
 import { tokenizerFile } from "./package.ts";
 import { progress } from "./progress.ts";
-import { AUGMENT_FLAGS, addRecipeFlags, type RecipeFlags, readRecipe } from "./recipe-flags.ts";
+import {
+  AUGMENT_FLAGS,
+  addRecipeFlags,
+  type RecipeFlags,
+  readRecipe,
+  UPDATE_FLAGS,
+} from "./recipe-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { varCost } from "./train-cost.ts";
@@ -42,13 +48,8 @@ import {
 const RECIPE_FLAGS: RecipeFlags<
   Exclude<keyof VarRecipe, "model" | "augment" | "schedule" | "weightDecay">
 > = {
-  steps: { sentence: "Length of the whole run", unit: "updates", min: 1, max: 1e9 },
-  batch: { sentence: "Size of a batch", unit: "pictures", min: 1, max: 65_536 },
-  seed: { sentence: "Where all chance comes from", min: 0, max: 2 ** 32 - 1 },
-  lr: { sentence: "Highest learning rate", real: true, min: 0, max: 10 },
-  warmup: { sentence: "Linear rise of the learning rate", unit: "updates", min: 0, max: 1e9 },
+  ...UPDATE_FLAGS,
   lrEnd: { sentence: "Learning rate at the end over the highest", real: true, min: 0, max: 1 },
-  clip: { sentence: "Largest joint norm of the gradients, 0 for no limit", real: true, min: 0 },
   labelSmoothing: {
     sentence: "Share of the target spread over all codes",
     real: true,

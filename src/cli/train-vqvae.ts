@@ -12,7 +12,13 @@ import { openRun } from "../train/run.node.ts";
 import { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "../train/vqvae.ts";
 import { interruptible } from "./errors.ts";
 import { givenFlags, listFlag, numberFlag } from "./flags.ts";
-import { AUGMENT_FLAGS, addRecipeFlags, type RecipeFlags, readRecipe } from "./recipe-flags.ts";
+import {
+  AUGMENT_FLAGS,
+  addRecipeFlags,
+  type RecipeFlags,
+  readRecipe,
+  UPDATE_FLAGS,
+} from "./recipe-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { vqvaeCost } from "./train-cost.ts";
 import {
@@ -29,13 +35,8 @@ import {
 } from "./training.ts";
 
 const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment">> = {
-  steps: { sentence: "Length of the whole run", unit: "updates", min: 1, max: 1e9 },
-  batch: { sentence: "Size of a batch", unit: "pictures", min: 1, max: 65_536 },
-  seed: { sentence: "Where all chance comes from", min: 0, max: 2 ** 32 - 1 },
-  lr: { sentence: "Highest learning rate", real: true, min: 0, max: 10 },
-  warmup: { sentence: "Linear rise of the learning rate", unit: "updates", min: 0, max: 1e9 },
+  ...UPDATE_FLAGS,
   weightDecay: { sentence: "Decoupled weight decay", real: true, min: 0, max: 10 },
-  clip: { sentence: "Largest joint norm of the gradients, 0 for no limit", real: true, min: 0 },
   l1: { sentence: "Weight of the mean absolute error", real: true, min: 0 },
   l2: { sentence: "Weight of the mean squared error", real: true, min: 0 },
   vq: { sentence: "Weight of the codebook and commitment loss", real: true, min: 0 },

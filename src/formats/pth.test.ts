@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { type HashRecipe, hashedValue } from "../../test/hash-weights.ts";
 import { sharedFile, sharedTest } from "../../test/shared.ts";
 import { bytesOf } from "./bytes.ts";
 import { type DType, sizeOf, type Tensor } from "./dtype.ts";
@@ -20,30 +21,6 @@ const VAR = "fixtures/var/";
 const GUARD = "fixtures/guard/";
 
 // ---- values -----------------------------------------------------------------------------------
-
-interface Recipe {
-  seed: number;
-  tensors: {
-    t: number;
-    name: string;
-    shape: number[];
-    kind: "u" | "q" | "t";
-    a: number;
-    b: number;
-  }[];
-}
-
-/** The fixtures' portable hash: element i of tensor t. */
-function hashed({ t, kind, a, b }: Recipe["tensors"][number], seed: number, i: number): number {
-  let x = (i + Math.imul(t, 0x9e3779b1) + Math.imul(seed, 0x85ebca6b)) >>> 0;
-  x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
-  x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
-  x ^= x >>> 15;
-  const u = (x >>> 8) * 2 ** -24;
-  if (kind === "u") return Math.fround((u - 0.5) * a + b);
-  if (kind === "q") return Math.fround((Math.floor(u * 256) / 256 - 0.5) * a + b);
-  return Math.fround((u < 0.05 ? -1 : u < 0.95 ? 0 : 1) * a);
-}
 
 /** What mini_zip.pth and mini_legacy.pth both hold. */
 const MINI = {
@@ -68,12 +45,12 @@ describe("a checkpoint of PyTorch", () => {
       async (path, json) => {
         const { tensors, container } = await readPth(load(path!));
         expect(container).toBe("zip");
-        const { seed, tensors: specs }: Recipe = JSON.parse(readFileSync(json!, "utf8"));
+        const { seed, tensors: specs }: HashRecipe = JSON.parse(readFileSync(json!, "utf8"));
         for (const spec of specs) {
           const got = tensors.get(spec.name);
           expect([spec.name, got?.dtype, got?.shape]).toEqual([spec.name, "float32", spec.shape]);
           const wanted = Float32Array.from({ length: sizeOf(spec.shape) }, (_, i) =>
-            hashed(spec, seed, i),
+            hashedValue(spec, seed, i),
           );
           if (recipe === "var_tiny" && spec.name === "blocks.0.attn.scale_mul_1H11") wanted[1] = 5;
           expect(Buffer.compare(bytesOf(got!.data), bytesOf(wanted)), spec.name).toBe(0);

@@ -23,8 +23,7 @@ export interface CompileOptions {
   nanCheck?: boolean;
   /**
    * Every result is written into tensors given at run, which must then name them all. Where the runtime allows,
-   * nothing is copied: a training step gives three arrays per parameter, and copying them was up to half the cost
-   * of the optimizer.
+   * nothing is copied: a training step gives three arrays per parameter.
    */
   resultsInto?: boolean;
 }

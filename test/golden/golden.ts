@@ -10,6 +10,7 @@ import { vqvaeSpecs } from "../../src/image/vqvae-layout.ts";
 import { checkWeights } from "../../src/nn/spec.ts";
 import { openBackend, type Session, type Tensors } from "../../src/tensor/backend.ts";
 import { createGraph, type Graph, output, type Value } from "../../src/tensor/graph.ts";
+import { type HashRecipe, hashedValue } from "../hash-weights.ts";
 import { readGolden } from "../read-safetensors.ts";
 
 export const fixture = (name: string): string =>
@@ -57,41 +58,13 @@ export const tinyVar = (overrides: Partial<VarConfig> = {}): VarConfig =>
     ...overrides,
   });
 
-interface HashSpec {
-  seed: number;
-  tensors: {
-    t: number;
-    name: string;
-    shape: number[];
-    kind: "u" | "q" | "t";
-    a: number;
-    b: number;
-  }[];
-}
-
-/** The fixtures' portable hash: index i of tensor t -> a number in [0, 1). */
-function hash(i: number, t: number, seed: number): number {
-  let x = (i + Math.imul(t, 0x9e3779b1) + Math.imul(seed, 0x85ebca6b)) | 0;
-  x ^= x >>> 16;
-  x = Math.imul(x, 0x21f0aaad);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x735a2d97);
-  x ^= x >>> 15;
-  return (x >>> 8) / 2 ** 24;
-}
-
-const KINDS = {
-  u: (u: number, a: number, b: number) => (u - 0.5) * a + b,
-  q: (u: number, a: number, b: number) => (Math.floor(u * 256) / 256 - 0.5) * a + b,
-  t: (u: number, a: number) => (u < 0.05 ? -1 : u < 0.95 ? 0 : 1) * a,
-};
-
 function hashWeights(file: string): Map<string, Tensor> {
-  const { seed, tensors } = JSON.parse(readFileSync(fixture(file), "utf8")) as HashSpec;
+  const { seed, tensors } = JSON.parse(readFileSync(fixture(file), "utf8")) as HashRecipe;
   return new Map(
-    tensors.map(({ t, name, shape, kind, a, b }) => {
+    tensors.map((spec) => {
+      const { name, shape } = spec;
       const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) =>
-        KINDS[kind](hash(i, t, seed), a, b),
+        hashedValue(spec, seed, i),
       );
       return [name, { dtype: "float32", shape, data }];
     }),
