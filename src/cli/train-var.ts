@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { Augment } from "../data/augment.ts";
 import type { ImageDataset } from "../data/types.ts";
-import type { TensorMap } from "../formats/dtype.ts";
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { imageSide, type VarConfig, varConfig } from "../image/config.ts";
@@ -60,6 +60,12 @@ const RECIPE_FLAGS: RecipeFlags<
     sentence: "Changed versions of every picture, one per epoch in turn",
     min: 1,
     max: 1024,
+  },
+  mistakes: {
+    sentence: "Largest share of a picture's tokens misread, so that their repair is learnt",
+    real: true,
+    min: 0,
+    max: 1,
   },
 };
 /** Weight decay has a start and an end. */
@@ -180,15 +186,15 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
   if (earlier?.hash === recipe.tokenizer.hash) recipe.tokenizer = earlier;
   const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   const backend = await backendWith(flags.threads);
-  const { seed, variants, augment } = recipe;
+  const { seed, variants, augment, mistakes } = recipe;
   const common = { tokenizer, backend, signal, seed };
   const trainTokens = await loadTokens(terminal, run, {
     ...common,
-    ...{ set: sets.train, variants, augment },
+    ...{ set: sets.train, variants, augment, mistakes },
   });
   const testTokens = await loadTokens(terminal, run, {
     ...common,
-    ...{ set: sets.test, variants: 1, augment: {} },
+    ...{ set: sets.test, variants: 1, augment: {}, mistakes: 0 },
   });
   const draw = (weights: TensorMap) =>
     drawSheet(weights, { backend, tokenizer, model: recipe.model, labels: sets.train.classes });
@@ -256,14 +262,16 @@ interface TokenJob {
   readonly seed: number;
   readonly variants: number;
   readonly augment: Augment;
+  readonly mistakes: number;
 }
 
 /** Tokens of a split, from the run's folder where they are there already: making them takes minutes. */
 async function loadTokens(terminal: Terminal, run: Run, job: TokenJob): Promise<TokenSet> {
-  const { set, tokenizer, seed, variants, augment } = job;
+  const { set, tokenizer, seed, variants, augment, mistakes } = job;
   const name = `tokens-${set.split}.safetensors`;
-  const ids = Array.from({ length: set.count }, (_, i) => set.id(i));
-  const key = JSON.stringify({ tokenizer: tokenizer.hash, seed, variants, augment, ids });
+  const pictures = Array.from({ length: set.count }, (_, i) => set.id(i));
+  const recipe = { tokenizer: tokenizer.hash, seed, variants, augment, mistakes };
+  const key = JSON.stringify({ ...recipe, pictures });
   const old = await readTokens(join(run.folder, name), key);
   if (old) return old;
   const shown = progress(terminal, {
@@ -275,9 +283,10 @@ async function loadTokens(terminal: Terminal, run: Run, job: TokenJob): Promise<
       shown.update(done);
       if (!tokens) continue;
       const shape = [tokens.variants, tokens.count, tokens.length];
-      await run.write(name, new Map([["ids", { dtype: "int32", shape, data: tokens.ids }]]), {
-        key,
-      });
+      const { ids, read } = tokens;
+      const whole = Object.entries(mistakes > 0 ? { ids, read } : { ids });
+      const tensor = (data: Int32Array): Tensor => ({ dtype: "int32", shape, data });
+      await run.write(name, new Map(whole.map(([of, data]) => [of, tensor(data)])), { key });
       return tokens;
     }
   } finally {
@@ -298,9 +307,12 @@ async function readTokens(file: string, key: string): Promise<TokenSet | undefin
   try {
     const { tensors, metadata } = readSafetensors(await readFile(file));
     const ids = tensors.get("ids");
-    if (metadata.key !== key || ids?.dtype !== "int32" || ids.shape.length !== 3) return undefined;
+    const read = tensors.get("read") ?? ids;
+    if (metadata.key !== key || ids?.shape.length !== 3) return undefined;
+    if (!(ids.data instanceof Int32Array && read?.data instanceof Int32Array)) return undefined;
+    if (read.data.length !== ids.data.length) return undefined;
     const [variants, count, length] = ids.shape as [number, number, number];
-    return { variants, count, length, ids: ids.data as Int32Array };
+    return { variants, count, length, ids: ids.data, read: read.data };
   } catch (error) {
     if (error instanceof InputError) return undefined;
     throw error;

@@ -104,8 +104,14 @@ export interface Quantized {
   readonly z: Value[];
 }
 
-/** Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N. */
-export function quantize(f: Value, p: Bind, config: VqvaeConfig): Quantized {
+/** The codes that are taken for the nearest ones at scale k. ids B pn² -> B pn² */
+export type Misread = (ids: Value, k: number) => Value;
+
+/**
+ * Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N.
+ * @param misread changes the codes that are laid down, not the `ids` that are told: finer scales then repair the damage
+ */
+export function quantize(f: Value, p: Bind, config: VqvaeConfig, misread?: Misread): Quantized {
   const [B] = staticShape(f.shape, "quantize") as [number];
   const { patchNums, latent } = config;
   const out: Quantized = { ids: [], fHats: [], z: [] };
@@ -119,7 +125,7 @@ export function quantize(f: Value, p: Bind, config: VqvaeConfig): Quantized {
       const ids = reshape(stopGradient(nearestCodes(z, p, config)), [B, pn * pn]);
       out.z.push(z);
       out.ids.push(ids);
-      return contribution(ids, p, { k, config });
+      return contribution(misread ? misread(ids, k) : ids, p, { k, config });
     });
     fHat = fHat ? add(fHat, h) : h;
     residual = sub(residual, stopGradient(h));

@@ -33,6 +33,8 @@ import { trainingLogits } from "./var.ts";
 export interface VarBatch {
   /** Token ids of all scales, coarse to fine: B L (int64). */
   ids: Value;
+  /** Tokens that the model reads where these are not those it is to predict: B L (int64). */
+  read?: Value;
   /** Classes, after label drop: B (int64). */
   labels: Value;
   /** See `dropPathMasks`: depth 2 B. */
@@ -76,10 +78,10 @@ export function varLoss(
   options: VarLossOptions & { weights: Bind },
 ): VarLoss {
   const { config, tokenizer, weights, labelSmoothing = 0 } = options;
-  const { ids, labels, dropMasks } = batch;
+  const { ids, labels, dropMasks, read: readIds = ids } = batch;
   const [B, L] = staticShape(ids.shape, "varLoss ids") as [number, number];
   const V = config.codes;
-  const read = withScope(ids.graph, "input", () => inputFromIds(ids, weights, tokenizer)); // B L-1 latent
+  const read = withScope(ids.graph, "input", () => inputFromIds(readIds, weights, tokenizer)); // B L-1 latent
   const logits = trainingLogits({ input: read, labels }, p, { config, dropMasks }); // B L V
   return withScope(ids.graph, "loss", () => {
     const rows = reshape(logits, [B * L, V]);
@@ -152,9 +154,14 @@ export function dropLabels(labels: ArrayLike<number>, config: VarConfig, rng: Rn
   return { dtype: "int64", shape: [data.length], data };
 }
 
-/** The graph inputs of a batch: `ids`, `labels`, and `dropMasks` where the model drops paths. */
-export const varBatch = (g: Graph, config: VarConfig, batch: number): VarBatch => ({
+/** The graph inputs of a batch: `ids`, `labels`, `read` if wanted, and `dropMasks` where the model drops paths. */
+export const varBatch = (
+  g: Graph,
+  config: VarConfig,
+  { batch, read = false }: { batch: number; read?: boolean },
+): VarBatch => ({
   ids: input(g, "ids", [batch, tokenCount(config)], "int64"),
+  read: read ? input(g, "read", [batch, tokenCount(config)], "int64") : undefined,
   labels: input(g, "labels", [batch], "int64"),
   dropMasks: config.dropPath > 0 ? input(g, "dropMasks", dropMaskShape(config, batch)) : undefined,
 });

@@ -75,7 +75,7 @@ export async function predict(
 function logitsGraph({ config, weights, tokenizer, tokenizerWeights }: VarParts, batch: number) {
   const g: Graph = createGraph("predictions");
   const whole: VarConfig = { ...config, dropPath: 0 };
-  const { logits } = varLoss(varBatch(g, whole, batch), bindConstants(g, weights), {
+  const { logits } = varLoss(varBatch(g, whole, { batch }), bindConstants(g, weights), {
     config: whole,
     tokenizer,
     weights: bindConstants(g, tokenizerWeights),

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { discs } from "../../test/discs.ts";
 import { type ImageDataset, pixelsOf } from "../data/index.ts";
 import { InputError } from "../formats/errors.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
@@ -31,26 +32,6 @@ const tokenizer = vqvaeConfig({
   patchNums,
 });
 
-/** Discs of two colours on white, 8 pixels: something that can be learnt in a few steps. */
-function discs(split: "train" | "test", count: number): ImageDataset {
-  const size = 8;
-  const pixels = new Uint8Array(count * size * size * 3).fill(255);
-  const chance = rng(split);
-  for (let i = 0; i < count; i++) {
-    const [cx, cy, radius] = [2 + chance.int(4), 2 + chance.int(4), 2 + chance.uniform()];
-    for (let y = 0; y < size; y++)
-      for (let x = 0; x < size; x++)
-        if (Math.hypot(x - cx, y - cy) < radius) {
-          const at = ((i * size + y) * size + x) * 3;
-          pixels[at + (i % 2)] = 0;
-          pixels[at + 2] = 0;
-        }
-  }
-  const common = { name: "discs", split, size, channels: 3, count, pixels } as const;
-  const label = (i: number) => i % 2;
-  const id = (i: number) => `${split} ${i}`;
-  return { ...common, classes: ["green", "red"], label, id, concept: id, attribution: [] };
-}
 const data = { train: discs("train", 24), test: discs("test", 8) };
 
 const folders: string[] = [];
@@ -88,7 +69,7 @@ const vqvaeRecipe = (steps: number): VqvaeRecipe => ({
 const varRecipe = (steps: number): VarRecipe => ({
   ...VAR_RECIPE,
   model: varConfig(2, { width: 32, heads: 2, classes: 2, patchNums, codes: 16, latent: 4 }),
-  ...{ batch: 4, steps, lr: 3e-3, warmup: 2, variants: 2, augment: { flip: 0.5 } },
+  ...{ batch: 4, steps, lr: 3e-3, warmup: 2, variants: 2, augment: { flip: 0.5 }, mistakes: 0.3 },
 });
 
 type Found = Awaited<ReturnType<typeof openRun>>["checkpoint"];
@@ -101,6 +82,7 @@ async function makeTask(kind: "vqvae" | "var", recipe: object, checkpoint: Found
     for await (const { tokens } of tokenize(set, fixed, {
       variants,
       augment: { flip: 1 },
+      mistakes: 0.3,
       batch: 5,
     }))
       if (tokens) return tokens;

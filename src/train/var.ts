@@ -49,6 +49,8 @@ export interface VarRecipe {
   /** Augmented versions of every picture, one per epoch in turn. */
   readonly variants: number;
   readonly augment: Augment;
+  /** Largest share of a picture's tokens that are misread; see `tokenize`. 0 for none. */
+  readonly mistakes: number;
 }
 
 /** The paper's recipe (spec: official trainer), with the batch and length of a small data set. */
@@ -65,6 +67,7 @@ export const VAR_RECIPE: Omit<VarRecipe, "model"> = {
   labelSmoothing: 0,
   variants: 8,
   augment: { flip: 0.5, shift: 2, scale: 0.06 },
+  mistakes: 0,
 };
 
 export interface VarData {
@@ -108,7 +111,8 @@ export async function varTask(
   const options = { config: model, tokenizer: tokenizer.config };
   const codes = bindConstants(g, tokenizer.weights);
   const { labelSmoothing } = recipe;
-  const parts = varLoss(varBatch(g, model, batch), p, {
+  const misreads = recipe.mistakes > 0;
+  const parts = varLoss(varBatch(g, model, { batch, read: misreads }), p, {
     ...options,
     weights: codes,
     labelSmoothing,
@@ -157,9 +161,12 @@ export async function varTask(
       cursor = next;
       const chance = start.child("step").child(pace.step);
       const labels = Array.from(indices, (i) => data.train.label(i));
+      const { trainTokens } = data;
+      const variant = epoch % trainTokens.variants;
       const r = await stepper.step(
         {
-          ids: tokensOf(data.trainTokens, indices, epoch % data.trainTokens.variants),
+          ids: tokensOf(trainTokens, "ids", { indices, variant }),
+          ...(misreads ? { read: tokensOf(trainTokens, "read", { indices, variant }) } : {}),
           labels: dropLabels(labels, model, chance.child("labels")),
           dropMasks: dropPathMasks(model, batch, chance.child("paths")),
         },
@@ -204,8 +211,12 @@ function nextIndices({ count }: ImageDataset, cursor: Cursor, batch: number) {
 }
 
 /** Tokens of some pictures in one variant. B L (int64) */
-function tokensOf(tokens: TokenSet, indices: ArrayLike<number>, variant: number): Tensor {
-  const { count, length, ids } = tokens;
+function tokensOf(
+  tokens: TokenSet,
+  which: "ids" | "read",
+  { indices, variant }: { indices: ArrayLike<number>; variant: number },
+): Tensor {
+  const { count, length, [which]: ids } = tokens;
   const data = new BigInt64Array(indices.length * length);
   for (let b = 0; b < indices.length; b++) {
     const from = (variant * count + indices[b]!) * length;
@@ -223,7 +234,7 @@ async function compileTester(
   const batch = Math.min(most, count);
   const g = createGraph("var test");
   const whole = { ...model, dropPath: 0 };
-  const parts = varLoss(varBatch(g, whole, batch), bindInputs(g, varSpecs(model)), {
+  const parts = varLoss(varBatch(g, whole, { batch }), bindInputs(g, varSpecs(model)), {
     config: whole,
     tokenizer: tokenizer.config,
     weights: bindConstants(g, tokenizer.weights),
@@ -242,7 +253,7 @@ async function compileTester(
         const labels = BigInt64Array.from(indices, (i) => BigInt(test.label(i)));
         const r = await session.run({
           ...Object.fromEntries(weights),
-          ids: tokensOf(testTokens, indices, 0),
+          ids: tokensOf(testTokens, "ids", { indices, variant: 0 }),
           labels: { dtype: "int64", shape: [batch], data: labels },
         });
         sums.testLoss += first(r.loss) / rounds;

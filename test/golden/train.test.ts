@@ -49,7 +49,7 @@ describe.each(["l2", "saln"] as const)("%s", (which) => {
   function lossIn(g: Graph) {
     const p = bindInputs(g, specs);
     const tokenizer = bindConstants(g, tinyVqvaeWeights());
-    const out = varLoss(varBatch(g, config, 2), p, { ...options, weights: tokenizer });
+    const out = varLoss(varBatch(g, config, { batch: 2 }), p, { ...options, weights: tokenizer });
     return { ...out, bound: p.bound };
   }
 

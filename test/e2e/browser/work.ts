@@ -104,7 +104,7 @@ export async function train(name: BackendName): Promise<{ loss: number; gradNorm
   const g = createGraph();
   const p = bindInputs(g, varSpecs(config));
   const weights = bindConstants(g, initWeights(vqvaeSpecs(tokenizer), rng(2)));
-  const { loss } = varLoss(varBatch(g, config, B), p, { config, tokenizer, weights });
+  const { loss } = varLoss(varBatch(g, config, { batch: B }), p, { config, tokenizer, weights });
   const step = await compileStep(
     {
       loss,
