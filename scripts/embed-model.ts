@@ -12,7 +12,8 @@ import { openBackend } from "../src/tensor/backend.ts";
 const USAGE = `npm run embed -- --vqvae RUN --var RUN --out models/emoji64
   --vqvae-data WORD, --var-data WORD   the data sets, where run.json does not name them
   --samples N       samples whose nearest training pictures are looked for, default 128
-  --seed N --guidance N --top-k N --top-p N --temperature N   how the card's samples are drawn
+  --guidance N --top-k N --top-p N --temperature N   how the model recommends to draw, and the card draws
+  --seed N          chance of the card's samples
   --machine TEXT    where the runs were trained, default this machine`;
 
 const { values: flags } = parseArgs({
@@ -83,8 +84,8 @@ async function main(): Promise<void> {
     },
     backend: await openBackend(),
     machine: flags.machine ?? thisMachine(),
+    seed: number("seed"),
     drawing: {
-      seed: number("seed"),
       guidance: number("guidance"),
       topK: number("top-k"),
       topP: number("top-p"),

@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import type { Command } from "commander";
+import { withDrawing } from "../image/drawing.ts";
 import { findLabel, type Label } from "../image/labels.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
@@ -27,16 +28,19 @@ interface SampleFlags extends Outputs {
   readonly count?: number;
   readonly first: number;
   readonly seed: number;
-  readonly guidance: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly temperature: number;
+  readonly guidance?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly temperature?: number;
   readonly smooth: boolean;
   readonly batch: number;
   readonly threads?: number;
   readonly json: boolean;
   readonly profile: boolean;
 }
+
+/** For flags whose default the model knows. */
+const OWN = "default the model's own";
 
 const collect = (label: string, before: readonly string[]): string[] => [...before, label];
 
@@ -74,32 +78,28 @@ export function addSample(program: Command, terminal: Terminal): void {
     fallback: 0,
   });
   numberFlag(command, "--guidance <n>", {
-    sentence: "How strongly the class is followed at the last scale; 0 for not at all",
+    sentence: `How strongly the class is followed at the last scale; 0 for not at all; ${OWN}`,
     real: true,
     min: 0,
     max: 100,
-    fallback: 2,
   });
   numberFlag(command, "--top-k <n>", {
-    sentence: "Choose among this many of the likeliest codes; 0 for all",
+    sentence: `Choose among this many of the likeliest codes; 0 for all; ${OWN}`,
     unit: "codes",
     min: 0,
     max: 1_048_576,
-    fallback: 900,
   });
   numberFlag(command, "--top-p <n>", {
-    sentence: "Choose among the likeliest codes up to this probability; 0 for all",
+    sentence: `Choose among the likeliest codes up to this probability; 0 for all; ${OWN}`,
     real: true,
     min: 0,
     max: 1,
-    fallback: 0.96,
   });
   numberFlag(command, "--temperature <n>", {
-    sentence: "Below 1 for likelier codes, above for bolder ones",
+    sentence: `Below 1 for likelier codes, above for bolder ones; ${OWN}`,
     real: true,
     min: 0.0001,
     max: 100,
-    fallback: 1,
   });
   command
     .option(
@@ -157,10 +157,7 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
       model: flags.model,
       modelHash: hash,
       seed: flags.seed,
-      guidance: flags.guidance,
-      topK: flags.topK,
-      topP: flags.topP,
-      temperature: flags.temperature,
+      ...withDrawing(model.drawing, flags),
       smooth: flags.smooth,
     };
     let made = 0;
@@ -228,17 +225,9 @@ async function* pictures(
     watch: Stopwatch;
   },
 ): AsyncGenerator<Made> {
-  const { batch, first, seed, guidance, topK, topP, temperature } = flags;
-  const options = {
-    batch,
-    seed,
-    guidance,
-    topK,
-    topP,
-    temperature,
-    moreSmooth: flags.smooth,
-    signal,
-  };
+  const { batch, first, seed } = flags;
+  const drawing = withDrawing(model.drawing, flags);
+  const options = { ...drawing, batch, seed, moreSmooth: flags.smooth, signal };
   const tokens = model.info.tokens;
   const shown = progress(terminal, { of: count * tokens, what: `drawing ${grouped(count)}` });
   try {

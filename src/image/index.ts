@@ -20,6 +20,7 @@ export {
   vqvaeConfig,
 } from "./config.ts";
 export { samplingFlops, trainingFlops, type VarFlops } from "./cost.ts";
+export { type Drawing, USUAL_DRAWING } from "./drawing.ts";
 export {
   type InferOptions,
   inferVarConfig,

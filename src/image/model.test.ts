@@ -14,10 +14,10 @@ import { writeSafetensors } from "../formats/safetensors.ts";
 import { initWeights } from "../nn/spec.ts";
 import { rng } from "../tensor/rng.ts";
 import { varConfig, vqvaeConfig } from "./config.ts";
-import { loadVar } from "./model.ts";
+import { loadVar, type Var } from "./model.ts";
 import { loadVarFrom } from "./node.ts";
 import { modelMetadata } from "./note.ts";
-import { sample } from "./sampler.ts";
+import { type SampleOptions, sample } from "./sampler.ts";
 import { varSpecs } from "./var-layout.ts";
 import { vqvaeSpecs } from "./vqvae-layout.ts";
 
@@ -64,6 +64,30 @@ test.each(["float16", "int8"] as const)("%s storage gives nearly the same weight
       if (Number.isFinite(Number(v)))
         expect(Math.abs(Number(v) - Number(data[i]))).toBeLessThanOrEqual(most / 200);
   }
+});
+
+test("a model's own way of drawing is the default, and every setting can be said otherwise", async () => {
+  const recommends = (drawing?: object) =>
+    loadVar({
+      var: { tensors: weights, metadata: modelMetadata("var", config, { classes, drawing }) },
+      vqvae,
+    });
+  const last = async (model: Var, options: SampleOptions) => {
+    let ids: unknown;
+    for await (const step of sample(model, { label: 0, count: 8, ...options })) ids = step.ids.data;
+    return ids;
+  };
+  const drawing = { guidance: 0, topK: 1, temperature: 0.5 };
+  const [plain, own] = [await recommends(), await recommends(drawing)];
+  expect(plain.drawing).toEqual({ guidance: 2, topK: 900, topP: 0.96, temperature: 1 });
+  expect(own.drawing).toEqual({ ...drawing, topP: 0.96 });
+  expect(await last(own, {})).toEqual(await last(plain, drawing));
+  expect(await last(own, {})).not.toEqual(await last(plain, {}));
+  expect(await last(own, { ...plain.drawing, topK: undefined })).toEqual(
+    await last(plain, { topK: 1 }),
+  );
+  for (const bad of [{ topK: "all" }, { guidance: -1 }, { topp: 0.5 }, [1]])
+    await expect(recommends(bad)).rejects.toThrow(InputError);
 });
 
 test("a folder is loaded by its file names", async () => {

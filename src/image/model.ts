@@ -9,6 +9,7 @@ import { checkWeights, countParams } from "../nn/spec.ts";
 import { type Backend, type BackendName, openBackend, type Session } from "../tensor/backend.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { type ModelNote, noteConfig, readNote } from "./note.ts";
 import { varSpecs } from "./var-layout.ts";
@@ -66,6 +67,8 @@ export class Var {
   readonly tokenizer: VqvaeConfig;
   /** Names of the classes; their place is their number. */
   readonly labels: readonly string[];
+  /** How `sample` draws where it is not told otherwise: what the model's file recommends. */
+  readonly drawing: Drawing;
   /** V C: code vectors. */
   readonly codebook: Tensor;
   readonly #parts: VarParts;
@@ -73,12 +76,17 @@ export class Var {
   readonly #sessions = new Map<GraphName, Promise<Session>>();
 
   /** Use `loadVar`. */
-  constructor(parts: VarParts, labels: readonly string[], options: LoadOptions) {
+  constructor(
+    parts: VarParts,
+    labels: readonly string[],
+    { drawing = {}, ...options }: LoadOptions & { drawing?: Partial<Drawing> },
+  ) {
     this.#parts = parts;
     this.#options = options;
     this.config = parts.config;
     this.tokenizer = parts.tokenizer;
     this.labels = Object.freeze([...labels]);
+    this.drawing = Object.freeze(withDrawing(USUAL_DRAWING, drawing));
     this.codebook = parts.tokenizerWeights.get("quantize.embedding.weight")!;
   }
 
@@ -162,7 +170,7 @@ export async function loadVar(
     tokenizer,
     tokenizerWeights: checkVqvaeWeights(tokenizer, vqvae.tensors, vqvae),
   };
-  return new Var(parts, labels, options);
+  return new Var(parts, labels, { ...options, drawing: transformer.note?.drawing });
 }
 
 const numbered = (n: number): string[] => Array.from({ length: n }, (_, i) => `class ${i}`);

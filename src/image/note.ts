@@ -11,6 +11,7 @@ import {
   varConfig,
   vqvaeConfig,
 } from "./config.ts";
+import { type Drawing, readDrawing } from "./drawing.ts";
 
 /** Metadata key of the note. */
 export const NOTE = "underpaint";
@@ -20,6 +21,8 @@ export interface ModelNote {
   readonly kind: "var" | "vqvae";
   readonly config: Readonly<Record<string, unknown>>;
   readonly classes?: readonly string[];
+  /** How its pictures look best. */
+  readonly drawing?: Partial<Drawing>;
 }
 
 interface Expected<K extends "var" | "vqvae"> {
@@ -32,9 +35,9 @@ interface Expected<K extends "var" | "vqvae"> {
 export const modelMetadata = (
   kind: "var" | "vqvae",
   config: VarConfig | VqvaeConfig,
-  { classes }: { classes?: readonly string[] } = {},
+  { classes, drawing }: Pick<ModelNote, "classes" | "drawing"> = {},
 ): Record<string, string> => ({
-  [NOTE]: JSON.stringify({ format: FORMAT, kind, config, classes }),
+  [NOTE]: JSON.stringify({ format: FORMAT, kind, config, classes, drawing }),
 });
 
 /** The note of a file; undefined where it has none. @throws InputError when it is not one of that kind */
@@ -45,7 +48,7 @@ export function readNote(
   const text = metadata?.[NOTE];
   if (text === undefined) return undefined;
   const note = plain(parseJson(text, `${what}: metadata "${NOTE}"`)) as Record<string, unknown>;
-  const { format, kind: found, config, classes } = note ?? {};
+  const { format, kind: found, config, classes, drawing } = note ?? {};
   if (format !== FORMAT)
     throw new InputError(
       `${what} is of format ${JSON.stringify(format)}, this version reads ${FORMAT}; use a newer version`,
@@ -64,6 +67,7 @@ export function readNote(
     kind,
     config: config as Record<string, unknown>,
     classes: classes as string[] | undefined,
+    drawing: readDrawing(drawing, what),
   };
 }
 

@@ -5,9 +5,10 @@ import { InputError } from "../formats/errors.ts";
 import type { Session, Tensors } from "../tensor/backend.ts";
 import { type Rng, rng } from "../tensor/rng.ts";
 import { latentSide } from "./config.ts";
+import { withDrawing } from "./drawing.ts";
 import { findLabel, type Label } from "./labels.ts";
 import type { Var } from "./model.ts";
-import { checkFilter, type FilterOptions } from "./row-filter.ts";
+import type { FilterOptions } from "./row-filter.ts";
 import { drawTokens, guide, scaleRatio, smoothVectors } from "./sampling.ts";
 import { type Picture, toPictures } from "./sheet.ts";
 import { cacheNames } from "./var-step.ts";
@@ -23,7 +24,7 @@ export interface SampleOptions extends FilterOptions {
   seed?: number | string;
   /** Number of the first picture: pictures 8 to 15 of a seed are `first: 8, count: 8`. Default 0. */
   first?: number;
-  /** Strength of classifier-free guidance at the last scale; it rises from 0 at the first. 0 is none, and half the work. Default 2. */
+  /** Strength of classifier-free guidance at the last scale; it rises from 0 at the first. 0 is none, and half the work. Default, as for the filters, the model's own `drawing`. */
   guidance?: number;
   /** Mix code vectors instead of choosing one: smoother pictures, not for statistics. Default false. */
   moreSmooth?: boolean;
@@ -67,19 +68,9 @@ type Settings = Required<Omit<SampleOptions, "label" | "labels" | "count" | "sig
  *   aborted
  */
 export async function* sample(model: Var, options: SampleOptions = {}): AsyncGenerator<ScaleStep> {
-  const { topK = 900, topP = 0.96, temperature = 1, guidance = 2, moreSmooth = false } = options;
-  const { seed = 0, first = 0, batch = 16, signal } = options;
-  const settings: Settings = {
-    topK,
-    topP,
-    temperature,
-    guidance,
-    moreSmooth,
-    seed,
-    first,
-    batch,
-  };
-  checkFilter(settings);
+  const { moreSmooth = false, seed = 0, first = 0, batch = 16, signal } = options;
+  const drawing = withDrawing(model.drawing, options);
+  const settings: Settings = { ...drawing, moreSmooth, seed, first, batch };
   checkSettings(settings);
   const classes = chooseClasses(model, options);
   const K = model.patchNums.length;
@@ -158,11 +149,7 @@ export async function decodeMaps(
 
 // ---- options
 
-function checkSettings({ guidance, batch, first, seed }: Settings): void {
-  if (!(guidance >= 0 && guidance < Number.POSITIVE_INFINITY))
-    throw new InputError(`guidance must be 0 (off) or more, got ${guidance}; 1.5 to 4 is usual`, {
-      guidance,
-    });
+function checkSettings({ batch, first, seed }: Settings): void {
   checkWhole({ batch }, 1);
   checkWhole({ first }, 0);
   if (typeof seed === "number" && !Number.isSafeInteger(seed))

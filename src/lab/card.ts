@@ -71,7 +71,10 @@ export interface CardFacts {
   readonly columns: number;
   /** How many of the rows are shown scale by scale. */
   readonly strips: number;
+  /** How the model recommends to draw, in words. */
   readonly drawing: string;
+  /** The flag that names the chance of the samples; empty for the default. */
+  readonly seed: string;
   readonly machine: string;
 }
 
@@ -133,13 +136,13 @@ ${table(
   ],
 )}`;
 
-const samples = ({ name, rows, columns, drawing, strips }: CardFacts) => `## Samples
+const samples = ({ name, rows, columns, drawing, seed, strips }: CardFacts) => `## Samples
 
 ![${rows.length * columns} samples](samples.png)
 
-${rows.length * columns} samples, one row each of ${rows.join(", ")}. They were not picked by hand; these commands draw them again:
+${rows.length * columns} samples, one row each of ${rows.join(", ")}. They were not picked by hand; these commands draw them again, as the model recommends it (${drawing}):
 
-${code(rows.map((row) => `npx underpaint sample ${row} --model ${name} --count ${columns}${drawing} --sheet ${row.replaceAll("/", "-")}.png`))}
+${code(rows.map((row) => `npx underpaint sample ${row} --model ${name} --count ${columns}${seed} --sheet ${row.replaceAll("/", "-")}.png`))}
 
 The first samples of ${rows.slice(0, strips).join(", ")}, after every scale:
 

@@ -12,6 +12,7 @@ import { encodePng } from "../formats/png.ts";
 import { quantizeWeights, type Storage } from "../formats/quantize.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { Drawing } from "../image/drawing.ts";
 import { loadVar, type Var } from "../image/model.ts";
 import { modelMetadata } from "../image/note.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
@@ -24,7 +25,6 @@ import { effort } from "./metrics.ts";
 import type { Prediction } from "./predict.ts";
 import {
   classGroups,
-  type Drawing,
   drawLabels,
   drawRows,
   nearestSheet,
@@ -44,8 +44,10 @@ export interface EmbedOptions {
   readonly backend: Backend;
   /** The machine, in words. */
   readonly machine: string;
-  /** How the samples of the card are drawn; default as `underpaint sample` does. */
-  readonly drawing?: Omit<Drawing, "signal">;
+  /** How its pictures look best: what the model recommends and the card's samples are drawn with. */
+  readonly drawing?: Partial<Drawing>;
+  /** Names the chance of the card's samples; default 0. */
+  readonly seed?: number;
   /** Samples whose nearest training pictures are looked for; default 128. */
   readonly samples?: number;
   /** Most bytes of the whole folder; default 20 MB. */
@@ -86,7 +88,7 @@ export async function* embedModel(options: EmbedOptions): AsyncGenerator<EmbedPr
   const { classes } = data.transformer.train;
   const weights = {
     vqvae: stored("vqvae", runs.tokenizer),
-    var: stored("var", runs.transformer, classes),
+    var: stored("var", runs.transformer, { classes, drawing: options.drawing }),
   };
   checkBytes(weights.vqvae.length + weights.var.length, options, mostBytes);
   const model = await loadVar(weights, { backend });
@@ -144,11 +146,11 @@ function checkBytes(bytes: number, { name }: EmbedOptions, mostBytes: number): v
 function stored(
   kind: "vqvae" | "var",
   { config, weights }: TrainedRun<VqvaeConfig | VarConfig>,
-  classes?: readonly string[],
+  note: { classes?: readonly string[]; drawing?: Partial<Drawing> } = {},
 ): Uint8Array {
   const to: Storage = kind === "var" ? "int8" : "float16";
   const small = quantizeWeights(weights, { to });
-  return writeSafetensors(small, { metadata: modelMetadata(kind, config, { classes }) });
+  return writeSafetensors(small, { metadata: modelMetadata(kind, config, note) });
 }
 
 /** The card and its figures by file name. */
@@ -157,10 +159,10 @@ async function* describe(
   { tokenizer, transformer }: Runs,
   options: EmbedOptions & { weights: { vqvae: Uint8Array; var: Uint8Array } },
 ): AsyncGenerator<EmbedProgress, ReadonlyMap<string, Uint8Array>> {
-  const { data, name, samples = 128, drawing = {}, signal, weights } = options;
+  const { data, name, samples = 128, seed, signal, weights } = options;
   const { train } = data.transformer;
   const flip = ((transformer.recipe.augment as { flip?: number } | undefined)?.flip ?? 0) > 0;
-  const how = { ...options, samples, flip, drawing, signal };
+  const how = { ...options, samples, flip, signal };
   const trained = {
     config: transformer.config,
     weights: transformer.weights,
@@ -173,9 +175,9 @@ async function* describe(
 
   yield { doing: "drawing the sheets" };
   const rows = classGroups(train).slice(0, SHEET_ROWS);
-  const drawn = await drawRows(model, rows, { ...drawing, columns: SHEET_COLUMNS, signal });
+  const drawn = await drawRows(model, rows, { seed, columns: SHEET_COLUMNS, signal });
   const every = spreadOver(train.classes.length, MOST_CLASSES_SHOWN);
-  const oneEach = await drawLabels(model, every, { ...drawing, signal });
+  const oneEach = await drawLabels(model, every, { seed, signal });
   const strips = drawn.strips.slice(0, STRIPS * model.patchNums.length);
   const sheets: Readonly<Record<string, Picture>> = {
     "samples.png": sheet(drawn.rows, { columns: SHEET_COLUMNS, zoom: 2 }),
@@ -220,7 +222,8 @@ async function* describe(
     rows,
     columns: SHEET_COLUMNS,
     strips: STRIPS,
-    drawing: drawingFlags(drawing),
+    drawing: drawingWords(model.drawing),
+    seed: seed === undefined ? "" : ` --seed ${seed}`,
     machine: options.machine,
   });
 
@@ -265,9 +268,6 @@ const sources = (all: readonly Attribution[]): Attribution[] => [
   ...new Map(all.map((source) => [source.name, source])).values(),
 ];
 
-/** Options of sampling as flags of `underpaint sample`; nothing for those left at their defaults. */
-const drawingFlags = ({ seed, guidance, topK, topP, temperature }: Omit<Drawing, "signal">) =>
-  Object.entries({ seed, guidance, "top-k": topK, "top-p": topP, temperature })
-    .filter(([, value]) => value !== undefined)
-    .map(([flag, value]) => ` --${flag} ${value}`)
-    .join("");
+/** Settings of sampling, for people. */
+const drawingWords = ({ guidance, topK, topP, temperature }: Drawing): string =>
+  `guidance ${guidance}, top-k ${topK}, top-p ${topP}, temperature ${temperature}`;

@@ -18,7 +18,7 @@ import {
   shrunkPixels,
 } from "./nearest.ts";
 import { type Prediction, predict } from "./predict.ts";
-import { chosen, type Drawing, drawLabels, spreadOver } from "./showcase.ts";
+import { chosen, drawLabels, spreadOver } from "./showcase.ts";
 import {
   type CodeUse,
   codeUse,
@@ -42,7 +42,7 @@ export interface MeasureOptions {
   readonly samples: number;
   /** The transformer saw mirrored pictures. */
   readonly flip: boolean;
-  readonly drawing: Drawing;
+  readonly seed?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -130,7 +130,7 @@ const SQUARE = 4;
  */
 export async function* measureNovelty(
   model: Var,
-  { data: { transformer: data }, backend, samples: count, flip, drawing, signal }: MeasureOptions,
+  { data: { transformer: data }, backend, samples: count, flip, seed, signal }: MeasureOptions,
 ): AsyncGenerator<{ doing: string }, Novelty> {
   const tokenizer = { config: model.tokenizer, weights: model.parts.tokenizerWeights };
   const life = { backend, signal };
@@ -140,7 +140,7 @@ export async function* measureNovelty(
   const labels = Array.from({ length: count }, (_, i) =>
     data.test.label(Math.floor((i * data.test.count) / count) % data.test.count),
   );
-  const samples = await drawLabels(model, labels, { ...drawing, signal });
+  const samples = await drawLabels(model, labels, { seed, signal });
   yield { doing: "reading the features of the training pictures" };
   const copies = flip ? [data.train, mirrored(data.train)] : [data.train];
   const train: Points[] = [];

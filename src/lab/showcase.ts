@@ -6,11 +6,8 @@ import { generate, type SampleOptions, sample } from "../image/sampler.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import type { Nearest, Pictures } from "./nearest.ts";
 
-/** How pictures are sampled for a sheet. */
-export type Drawing = Pick<
-  SampleOptions,
-  "seed" | "guidance" | "topK" | "topP" | "temperature" | "signal"
->;
+/** Where a sheet's chance comes from and what stops it; guidance and filters are those the model recommends. */
+export type Chance = Pick<SampleOptions, "seed" | "signal">;
 
 /** Picture i of a set. */
 export function pictureAt({ size, pixels }: Pictures, i: number): Picture {
@@ -75,12 +72,12 @@ export function classGroups(data: Pick<ImageDataset, "classes" | "count" | "labe
 export async function drawRows(
   model: Var,
   labels: readonly string[],
-  { columns = 8, ...drawing }: Drawing & { columns?: number } = {},
+  { columns = 8, ...options }: Chance & { columns?: number } = {},
 ): Promise<{ rows: Picture[]; strips: Picture[] }> {
   const [rows, strips]: [Picture[], Picture[]] = [[], []];
   for (const label of labels) {
     let last: Picture[] = [];
-    for await (const step of sample(model, { ...drawing, label, count: columns })) {
+    for await (const step of sample(model, { ...options, label, count: columns })) {
       last = await step.pictures();
       strips.push(last[0]!);
     }
@@ -93,10 +90,10 @@ export async function drawRows(
 export async function drawLabels(
   model: Var,
   labels: readonly number[],
-  drawing: Drawing,
+  options: Chance,
 ): Promise<Pictures> {
   const pictures: Picture[] = [];
-  for await (const { picture } of generate(model, { ...drawing, labels })) pictures.push(picture);
+  for await (const { picture } of generate(model, { ...options, labels })) pictures.push(picture);
   return asPictures(pictures);
 }
 
