@@ -25,8 +25,6 @@ export interface VqvaeConfig {
   readonly midAttention: boolean;
   /** GroupNorm groups; every channel count is a multiple. */
   readonly groups: number;
-  /** Dropout inside residual blocks in training; only 0, as in all official files. */
-  readonly dropout: 0;
   /** Channels of the latent map and of a code vector. */
   readonly latent: number;
   /** V: entries of the codebook. */
@@ -116,7 +114,6 @@ export function vqvaeConfig(overrides: Partial<VqvaeConfig> = {}): VqvaeConfig {
     attention: true,
     midAttention: true,
     groups: 32,
-    dropout: 0,
     latent: 32,
     codes: 4096,
     patchNums,
@@ -233,11 +230,6 @@ export function checkVqvaeConfig(config: VqvaeConfig): VqvaeConfig {
   checkWhole(config, ["channels", "resBlocks", "groups", "latent", "codes", "phis"]);
   checkPatchNums(config.patchNums);
   checkRange(config, ["quantResi"], [0, 1]);
-  if (config.dropout !== 0)
-    throw new InputError(
-      `dropout must be 0, got ${config.dropout}: no official tokenizer drops activations, and ours cannot`,
-      { dropout: config.dropout },
-    );
   const { channels, chMult, groups, phiSharing, phis, patchNums } = config;
   if (chMult.length === 0) throw new InputError("chMult is empty; give one number per level");
   for (const mult of chMult) {

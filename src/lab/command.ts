@@ -19,7 +19,7 @@ export interface CommandPlace {
 
 /** Settings that no flag sets, or that follow from others. */
 const NO_FLAG: Readonly<Record<RunKind, readonly string[]>> = {
-  vqvae: ["dropout", "phiSharing", "phis", "usingZnorm", "codebookInit"],
+  vqvae: ["phiSharing", "phis", "usingZnorm", "codebookInit"],
   var: ["classes", "patchNums", "codes", "latent", "labels", "normEps", "depth"],
 };
 /** What the command line starts from where no flag is given. */
