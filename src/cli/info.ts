@@ -88,12 +88,26 @@ function parameters(text: string | undefined): Record<string, unknown> | undefin
 const shown = (value: unknown): string =>
   typeof value === "string" ? value : JSON.stringify(value);
 
+/** What a picture notes as numbers, and the flag of `sample` that says it. */
+const SAMPLE_FLAGS: Readonly<Record<string, string>> = {
+  seed: "--seed",
+  index: "--first",
+  guidance: "--guidance",
+  topK: "--top-k",
+  topP: "--top-p",
+  temperature: "--temperature",
+};
+
 /** The command that makes such a picture. Values are from outside: only what is a plain word goes in. */
-function sampleAgain({ model, label, seed }: Record<string, unknown>): string {
+function sampleAgain({ model, label, ...settings }: Record<string, unknown>): string {
   const words = ["underpaint sample"];
   if (typeof label === "string") words.push(shellWord(visible(label)));
   if (typeof model === "string") words.push(`--model ${shellWord(visible(model))}`);
-  if (Number.isSafeInteger(seed)) words.push(`--seed ${seed}`);
+  for (const [key, flag] of Object.entries(SAMPLE_FLAGS)) {
+    const value = settings[key];
+    if (typeof value === "number" && Number.isFinite(value)) words.push(`${flag} ${value}`);
+  }
+  if (settings.smooth === true) words.push("--smooth");
   return words.join(" ");
 }
 
@@ -109,8 +123,8 @@ function tellCheckpoint(terminal: Terminal, summary: Summary, flags: InfoFlags):
     terminal.print(JSON.stringify(summary));
     return;
   }
-  const { file, size, format, kind, parameters, config, classes, tensors, metadata, doubt } =
-    summary;
+  const { file, size, format, kind, parameters, config, classes, drawing, tensors } = summary;
+  const { metadata, doubt } = summary;
   terminal.print(`${visible(file)}: ${KINDS[kind]}`);
   terminal.print(
     table([
@@ -118,6 +132,7 @@ function tellCheckpoint(terminal: Terminal, summary: Summary, flags: InfoFlags):
       ["values", `${count(parameters)} in ${plural(tensors.length, "tensor")}`],
       ...(config ? Object.entries(config).map(([key, value]) => [key, visible(shown(value))]) : []),
       ...(classes ? [["names", visible(classes.join(", "))]] : []),
+      ...(drawing ? [["drawing", visible(JSON.stringify(drawing))]] : []),
       ...Object.entries(metadata)
         .filter(([key]) => key !== "underpaint")
         .map(([key, value]) => [visible(key), visible(value).slice(0, 200)]),

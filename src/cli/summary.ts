@@ -5,6 +5,7 @@ import { InputError } from "../formats/errors.ts";
 import { openFile, readTensorFile } from "../formats/node.ts";
 import { readSafetensorsHeader } from "../formats/safetensors.ts";
 import { imageSide, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { Drawing } from "../image/drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind, type Shapes } from "../image/infer-config.ts";
 import { noteConfig, readNote } from "../image/note.ts";
 
@@ -28,6 +29,8 @@ export interface Summary {
   /** H = W of the pictures, where the file tells. */
   readonly pictureSize?: number;
   readonly classes?: readonly string[];
+  /** How the model recommends to draw. */
+  readonly drawing?: Partial<Drawing>;
   readonly tensors: readonly TensorRow[];
   readonly metadata: Readonly<Record<string, string>>;
   /** Why there is no configuration. */
@@ -78,7 +81,7 @@ function configOf(kind: "var" | "vqvae", file: string, { tensors, metadata }: Co
     const config = note
       ? noteConfig(note, { kind: "var", what: file })
       : inferVarConfig(shapes, { what: file });
-    return { config, classes: note?.classes };
+    return { config, classes: note?.classes, drawing: note?.drawing };
   }
   const config = note
     ? noteConfig(note, { kind: "vqvae", what: file })

@@ -67,7 +67,7 @@ export function readNote(
     kind,
     config: config as Record<string, unknown>,
     classes: classes as string[] | undefined,
-    drawing: readDrawing(drawing, what),
+    drawing: drawing === undefined ? undefined : readDrawing(drawing, what),
   };
 }
 

@@ -57,6 +57,11 @@ describe("sampling", () => {
     });
     expect(facts.modelHash).toMatch(/^[0-9a-f]{16}$/);
     expect(Object.keys(text)).toEqual(["underpaint"]);
+    const told = await underpaint(["info", out]);
+    const words = /next: underpaint (.+)/.exec(told.stderr)![1]!.split(" ");
+    const again = join(await newFolder(), "again.png");
+    expect((await underpaint([...words, "--out", again])).code).toBe(0);
+    expect(await readFile(again)).toEqual(await readFile(out));
     const info = await underpaint(["info", out, "--json"]);
     expect(jsonLines(info.stdout)[0]).toMatchObject({ kind: "picture", parameters: facts });
   });
