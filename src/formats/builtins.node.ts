@@ -31,6 +31,9 @@ export const node = {
   get util() {
     return host().getBuiltinModule("node:util");
   },
+  get crypto() {
+    return host().getBuiltinModule("node:crypto");
+  },
   get zlib() {
     return host().getBuiltinModule("node:zlib");
   },

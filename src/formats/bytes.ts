@@ -9,6 +9,10 @@ export interface ByteSource {
   readonly size: number;
   /** Exactly `length` bytes from `offset`; the caller keeps inside `size`. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Where it lies on disk, when it does. */
+  readonly path?: string;
+  /** Names the content for caches: changes when the file does. */
+  readonly key?: string;
 }
 
 /** A source over bytes in memory; ranges are views, not copies. */

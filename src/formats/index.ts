@@ -32,6 +32,18 @@ export {
 export { readIdx } from "./idx.ts";
 export { type Json, parseJson } from "./json.ts";
 export {
+  type Derivation,
+  deriveWeights,
+  type FileRange,
+  isLazy,
+  type LazyTensor,
+  readWeight,
+  readWeights,
+  type Weight,
+  type WeightMap,
+  weightBytes,
+} from "./lazy.ts";
+export {
   type ExternalPart,
   ONNX_DEFAULTS,
   ONNX_DTYPE,
@@ -55,21 +67,31 @@ export {
   readPickle,
 } from "./pickle.ts";
 export { decodePng, encodePng, type PngImage, type PngText } from "./png.ts";
-export { collectTensors, type PthFile, readPth } from "./pth.ts";
+export { collectTensors, type LazyPth, lazyPth, type PthFile, readPth } from "./pth.ts";
 export { dequantizeWeights, quantizeWeights, type Storage, storageFor } from "./quantize.ts";
 export {
+  lazySafetensors,
   readSafetensors,
   readSafetensorsHeader,
   readSafetensorsTensor,
   type Safetensors,
   type SafetensorsEntry,
   type SafetensorsHeader,
+  safetensorsHeader,
   safetensorsParts,
   writeSafetensors,
 } from "./safetensors.ts";
 export {
+  lazyShardedSafetensors,
   readSafetensorsIndex,
   readShardedSafetensors,
   type SafetensorsIndex,
 } from "./safetensors-index.ts";
-export { readZip, readZipEntry, type ZipEntries, type ZipEntry } from "./zip.ts";
+export {
+  type Crc32,
+  checkZipEntry,
+  readZip,
+  readZipEntry,
+  type ZipEntries,
+  type ZipEntry,
+} from "./zip.ts";

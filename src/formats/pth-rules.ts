@@ -1,7 +1,7 @@
 /** The names a PyTorch checkpoint may use, and what they stand for. The containers are in pth.ts. */
 
 import { checkedSize } from "./bytes.ts";
-import { BYTES, type DType, HOST, type Tensor, type TypedArray } from "./dtype.ts";
+import { BYTES, type DType, HOST, sizeOf, type Tensor, type TypedArray } from "./dtype.ts";
 import { InputError } from "./errors.ts";
 import type { GlobalRule, PickleRules, PickleValue } from "./pickle.ts";
 
@@ -11,8 +11,8 @@ export interface PthStorage extends Tensor {
   readonly key: string;
 }
 
-/** A tensor the file speaks of: a strided window on a storage. */
-interface Window {
+/** A tensor the file speaks of: a strided window on a storage, counted in elements of its dtype. */
+export interface PthWindow {
   readonly tensor: { dtype: DType; shape: readonly number[]; data: TypedArray };
   readonly storage: PthStorage;
   readonly offset: number;
@@ -23,6 +23,7 @@ interface Window {
 export interface PthScene {
   readonly rules: PickleRules;
   readonly storages: ReadonlyMap<string, PthStorage>;
+  readonly windows: readonly PthWindow[];
   /** Fills in every tensor once the storages have their data; `maxCopied` bounds the dense copies. */
   fill(maxCopied: number): void;
 }
@@ -88,11 +89,11 @@ const isNone = (v: PickleValue | undefined): boolean =>
   v === undefined || v === null || (v instanceof Map && v.size === 0);
 
 /** One past the last element a window touches; 0 when it is empty. */
-const reach = (shape: readonly number[], strides: readonly number[]): number =>
+export const reach = (shape: readonly number[], strides: readonly number[]): number =>
   shape.includes(0) ? 0 : shape.reduce((last, d, i) => last + (d - 1) * strides[i]!, 1);
 
 /** Row-major strides; those of sizes 0 and 1 do not matter. */
-function isDense(shape: readonly number[], strides: readonly number[]): boolean {
+export function isDense(shape: readonly number[], strides: readonly number[]): boolean {
   let wanted = 1;
   for (let i = shape.length - 1; i >= 0; i--) {
     if (shape[i]! > 1 && strides[i] !== wanted) return false;
@@ -101,15 +102,18 @@ function isDense(shape: readonly number[], strides: readonly number[]): boolean 
   return true;
 }
 
-/** The elements of a strided window in row-major order. */
-function gather({ tensor, storage, offset, strides }: Window, size: number): TypedArray {
-  const { shape } = tensor;
-  const from = storage.data;
-  const to = new HOST[storage.dtype](size) as TypedArray;
+/** The elements of a strided window in row-major order; `from` are those of the storage from `start` on. */
+export function gather(
+  { tensor: { dtype, shape }, offset, strides }: PthWindow,
+  from: TypedArray,
+  { start = 0 } = {},
+): TypedArray {
+  const size = sizeOf(shape);
+  const to = new HOST[dtype](size) as TypedArray;
   const at = shape.map(() => 0);
   const last = shape.length - 1;
   const [length, step] = [shape[last] ?? 1, strides[last] ?? 0];
-  for (let i = 0, row = offset; i < size; ) {
+  for (let i = 0, row = offset - start; i < size; ) {
     for (let j = 0; j < length; j++) to[i++] = from[row + j * step]!;
     for (let axis = last - 1; axis >= 0; axis--) {
       row += strides[axis]!;
@@ -170,7 +174,7 @@ const device: GlobalRule = {
 export function pthScene(): PthScene {
   const storages = new Map<string, PthStorage>();
   const known = new WeakSet<object>();
-  const windows: Window[] = [];
+  const windows: PthWindow[] = [];
   const tensors = new WeakSet<object>();
 
   const isStorage = (v: PickleValue | undefined): v is PthStorage =>
@@ -282,6 +286,7 @@ export function pthScene(): PthScene {
   return {
     rules: { globals, persistent },
     storages,
+    windows,
     fill(maxCopied) {
       for (const { view, base } of views) view.data = reinterpret(base, view.dtype);
       let copied = 0;
@@ -297,7 +302,7 @@ export function pthScene(): PthScene {
           refuse(`torch: strided tensors would take more than ${maxCopied} bytes made dense`, {
             maxCopied,
           });
-        tensor.data = gather(window, elements);
+        tensor.data = gather(window, storage.data);
       }
     },
   };

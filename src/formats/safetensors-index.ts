@@ -4,7 +4,14 @@ import { type ByteSource, checkedUtf8 } from "./bytes.ts";
 import type { Tensor } from "./dtype.ts";
 import { InputError } from "./errors.ts";
 import { parseJson } from "./json.ts";
-import { readSafetensorsHeader, readSafetensorsTensor, type Safetensors } from "./safetensors.ts";
+import type { LazyTensor } from "./lazy.ts";
+import {
+  lazySafetensors,
+  readSafetensorsHeader,
+  readSafetensorsTensor,
+  type Safetensors,
+  type SafetensorsHeader,
+} from "./safetensors.ts";
 
 export interface SafetensorsIndex {
   /** Tensor name -> shard file name, in file order. */
@@ -46,20 +53,22 @@ export function readSafetensorsIndex(bytes: Uint8Array): SafetensorsIndex {
   };
 }
 
-/**
- * Reads all tensors of a sharded checkpoint, in the order of the index. Every shard must hold
- * exactly the tensors the index says, and their bytes must sum up to its total; that is checked on
- * all headers before the first tensor is read.
- * @param open opens a shard by its file name.
- */
-export async function readShardedSafetensors(
+interface Shard {
+  readonly source: ByteSource;
+  readonly header: SafetensorsHeader;
+}
+
+interface Shards {
+  readonly shards: ReadonlyMap<string, Shard>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Opens all shards and checks their headers against the index, before any tensor is read. */
+async function openShards(
   index: SafetensorsIndex,
   open: (file: string) => Promise<ByteSource>,
-): Promise<Safetensors> {
-  const shards = new Map<
-    string,
-    { source: ByteSource; header: Awaited<ReturnType<typeof readSafetensorsHeader>> }
-  >();
+): Promise<Shards> {
+  const shards = new Map<string, Shard>();
   let total = 0;
   const metadata: [string, string][] = [];
   for (const file of index.files) {
@@ -81,10 +90,46 @@ export async function readShardedSafetensors(
       `${WHAT}: says ${index.totalSize} bytes in all, the shards hold ${total}; one is missing or not of this set`,
       { totalSize: index.totalSize, total },
     );
+  return { shards, metadata: Object.fromEntries(metadata) };
+}
+
+/**
+ * Reads all tensors of a sharded checkpoint, in the order of the index. Every shard must hold
+ * exactly the tensors the index says, and their bytes must sum up to its total; that is checked on
+ * all headers before the first tensor is read.
+ * @param open opens a shard by its file name.
+ */
+export async function readShardedSafetensors(
+  index: SafetensorsIndex,
+  open: (file: string) => Promise<ByteSource>,
+): Promise<Safetensors> {
+  const { shards, metadata } = await openShards(index, open);
   const tensors = new Map<string, Tensor>();
   for (const [name, file] of index.weightMap) {
     const { source, header } = shards.get(file)!;
     tensors.set(name, await readSafetensorsTensor(source, header, name));
   }
-  return { tensors, metadata: Object.fromEntries(metadata) };
+  return { tensors, metadata };
+}
+
+/** The same checks; the tensors are read when they are needed, for which the shards must stay readable. */
+export async function lazyShardedSafetensors(
+  index: SafetensorsIndex,
+  open: (file: string) => Promise<ByteSource>,
+): Promise<{
+  readonly tensors: Map<string, LazyTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+}> {
+  const { shards, metadata } = await openShards(index, open);
+  const found = new Map(
+    [...shards.values()].flatMap(({ source, header }) => [...lazySafetensors(source, header)]),
+  );
+  const tensors = new Map<string, LazyTensor>();
+  for (const [name, file] of index.weightMap) {
+    const tensor = found.get(name);
+    if (!tensor)
+      throw new InputError(`${WHAT}: ${file} lacks the tensor ${JSON.stringify(name)}`, { name });
+    tensors.set(name, tensor);
+  }
+  return { tensors, metadata };
 }

@@ -11,6 +11,7 @@ import {
 import { BYTES, type DType, sizeOf, type Tensor, type TensorMap } from "./dtype.ts";
 import { InputError } from "./errors.ts";
 import { type Json, parseJson } from "./json.ts";
+import { type LazyTensor, lazyRange } from "./lazy.ts";
 
 const CODE: Readonly<Record<DType, string>> = {
   float64: "F64",
@@ -49,23 +50,26 @@ export interface Safetensors {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** What the header says of a tensor. */
+interface Described {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
 /**
- * The pieces of a safetensors file: the header, then one view per tensor. For writing large files
- * without holding them twice; `writeSafetensors` joins them.
+ * The head of a safetensors file whose tensors follow it in this order, without gaps. With it a file larger than
+ * memory is written, one tensor at a time.
  */
-export function safetensorsParts(
-  tensors: TensorMap,
+export function safetensorsHeader(
+  tensors: ReadonlyMap<string, Described>,
   { metadata = {} }: { metadata?: Readonly<Record<string, string>> } = {},
-): Uint8Array[] {
+): Uint8Array {
   const entries: [string, unknown][] = [];
   if (Object.keys(metadata).length > 0) entries.push([METADATA, metadata]);
   let at = 0;
-  for (const [name, { dtype, shape, data }] of tensors) {
-    if (name === METADATA || data.byteLength !== sizeOf(shape) * BYTES[dtype])
-      throw new RangeError(
-        `safetensors: "${name}" is ${dtype} [${shape}] and holds ${data.byteLength} bytes; it cannot be written`,
-      );
-    const end = at + data.byteLength;
+  for (const [name, { dtype, shape }] of tensors) {
+    if (name === METADATA) throw new RangeError(`safetensors: no tensor may be named ${METADATA}`);
+    const end = at + sizeOf(shape) * BYTES[dtype];
     entries.push([name, { dtype: CODE[dtype], shape, data_offsets: [at, end] }]);
     at = end;
   }
@@ -76,7 +80,26 @@ export function safetensorsParts(
   const header = new Uint8Array(8 + length).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
   header.set(text, 8);
-  return [header, ...[...tensors.values()].map((t) => bytesOf(t.data))];
+  return header;
+}
+
+/**
+ * The pieces of a safetensors file: the header, then one view per tensor. For writing large files
+ * without holding them twice; `writeSafetensors` joins them.
+ */
+export function safetensorsParts(
+  tensors: TensorMap,
+  options: { metadata?: Readonly<Record<string, string>> } = {},
+): Uint8Array[] {
+  for (const [name, { dtype, shape, data }] of tensors)
+    if (data.byteLength !== sizeOf(shape) * BYTES[dtype])
+      throw new RangeError(
+        `safetensors: "${name}" is ${dtype} [${shape}] and holds ${data.byteLength} bytes; it cannot be written`,
+      );
+  return [
+    safetensorsHeader(tensors, options),
+    ...[...tensors.values()].map((t) => bytesOf(t.data)),
+  ];
 }
 
 /** The bytes of a safetensors file: tensors in the given order, the same bytes for the same data. */
@@ -199,6 +222,18 @@ export async function readSafetensorsTensor(
   if (!entry) throw new InputError(`${what} is not in the file`, { name });
   return tensorFromBytes(what, { ...entry, bytes: await readRange(source, what, entry) });
 }
+
+/** The tensors of a checked header, each to be read by range when it is needed. */
+export const lazySafetensors = (
+  source: ByteSource,
+  { entries }: SafetensorsHeader,
+): Map<string, LazyTensor> =>
+  new Map(
+    [...entries].map(([name, entry]) => [
+      name,
+      lazyRange(source, `safetensors: tensor ${JSON.stringify(name)}`, entry),
+    ]),
+  );
 
 /**
  * Reads a whole file from memory; tensors are views where aligned.

@@ -1,0 +1,94 @@
+/** Models as large as the official ones with made-up weights: a layout -> a recipe of hashed weights. Writes no file. */
+
+import { readFileSync } from "node:fs";
+import { type DType, sizeOf, type Tensor } from "../src/formats/dtype.ts";
+import { inferVarConfig } from "../src/image/infer-config.ts";
+import { varSpecs } from "../src/image/var-layout.ts";
+import { type HashRecipe, hashedValue } from "./hash-weights.ts";
+
+/** One line of a layout file: name, sizes joined with x, dtype, param or buffer. */
+export interface LayoutRow {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly kind: "param" | "buffer";
+}
+
+/** The rows of a layout file in state_dict order. */
+export const readLayout = (file: string): LayoutRow[] =>
+  readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => {
+      const [name, shape, dtype, kind] = line.split("\t") as [string, string, DType, "param"];
+      return { name, shape: shape.split("x").map(Number), dtype, kind };
+    });
+
+/** Width of a uniform distribution with that standard deviation. */
+const uniform = (std: number): number => Math.sqrt(12) * std;
+const fanIn = (shape: readonly number[]): number => sizeOf(shape.slice(1));
+
+interface Spread {
+  readonly kind: "u" | "q" | "t";
+  readonly a: number;
+  readonly b?: number;
+}
+
+/**
+ * How wide the weights of a name are spread, the first pattern that fits; those of the golden fixtures. Products keep
+ * the size of what goes in (std 1/sqrt(fan-in)), so activations stay sane at every depth; what is added to the
+ * stream of 16 to 36 blocks is small beside it. scripts/make-official-like.py has the same table.
+ */
+const SPREADS: readonly (readonly [RegExp, (shape: readonly number[]) => Spread])[] = [
+  [/scale_mul_1H11$/, () => ({ kind: "u", a: 0.8, b: Math.log(4) })],
+  [/ada_gss$/, () => ({ kind: "u", a: uniform(0.3) })],
+  [/^(pos_start|pos_1LC|lvl_embed\.weight)$/, () => ({ kind: "u", a: uniform(0.4) })],
+  [/^class_emb\.weight$/, () => ({ kind: "u", a: uniform(0.8) })],
+  [/ada_lin\.1\.weight$/, (s) => ({ kind: "u", a: uniform(0.5 / Math.sqrt(fanIn(s))) })],
+  [/^head\.weight$/, (s) => ({ kind: "u", a: uniform(2 / Math.sqrt(fanIn(s))) })],
+  [/^(blocks|head|head_nm|word_embed|shared_ada_lin)\b.*bias$/, () => ({ kind: "u", a: 0.2 })],
+  [/^quantize\.embedding\.weight$/, () => ({ kind: "u", a: uniform(0.5) })],
+  [/norm\w*\.weight$/, () => ({ kind: "u", a: 0.4, b: 1 })],
+  [/bias$/, () => ({ kind: "u", a: 0.1 })],
+  [
+    /^(encoder|decoder)\.(down|up|mid)\..*weight$/,
+    (s) => ({ kind: "t", a: Math.sqrt(10 / fanIn(s)) }),
+  ],
+  [/weight$/, (s) => ({ kind: "u", a: uniform(1 / Math.sqrt(fanIn(s))) })],
+];
+
+/** The recipe of a layout's parameters, t counting them in order; buffers are not made up. */
+export function officialRecipe(layout: readonly LayoutRow[], seed: number): HashRecipe {
+  const params = layout.filter(({ kind }) => kind === "param");
+  const tensors = params.map(({ name, shape }, t) => {
+    const found = SPREADS.find(([pattern]) => pattern.test(name));
+    if (!found) throw new Error(`no spread for ${name}; add a line to SPREADS`);
+    return { t, name, shape: [...shape], b: 0, ...found[1](shape) };
+  });
+  return { seed, tensors };
+}
+
+/** Tensors of a layout, one after the other: hashed parameters, and buffers as upstream has them. */
+export function* officialTensors(
+  layout: readonly LayoutRow[],
+  seed: number,
+): Generator<[string, Tensor]> {
+  const specs = new Map(officialRecipe(layout, seed).tensors.map((spec) => [spec.name, spec]));
+  const buffers = fixedBuffers(layout);
+  for (const { name, shape, dtype } of layout) {
+    const fixed = buffers.get(name);
+    const spec = specs.get(name);
+    const data = new Float32Array(fixed ? 0 : sizeOf(shape));
+    if (spec) for (let i = 0; i < data.length; i++) data[i] = hashedValue(spec, seed, i);
+    yield [name, fixed?.() ?? { dtype, shape, data }];
+  }
+}
+
+/** Makers of the buffers with content; the others are zeros. */
+function fixedBuffers(layout: readonly LayoutRow[]): Map<string, () => Tensor> {
+  const byName = new Map(layout.map((row) => [row.name, row]));
+  if (!byName.has("pos_1LC")) return new Map();
+  return new Map(
+    varSpecs(inferVarConfig(byName)).flatMap(({ name, value }) => (value ? [[name, value]] : [])),
+  );
+}
