@@ -256,11 +256,11 @@ let writes = 0;
  * Writes a file so that after a crash, a kill or a full disk either the old or the new content is
  * there, whole: into a new file beside it, fsync, rename, fsync of the folder. On failure the new
  * file is removed and the old one is as it was.
- * @param bytes the content, or its pieces in order (large files need no joined copy).
+ * @param bytes the content, or its pieces in order (large files need no joined copy), made while it is written.
  */
 export async function writeFileAtomic(
   path: string,
-  bytes: Uint8Array | readonly Uint8Array[],
+  bytes: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   { fs = node.fs }: { fs?: WriteFs } = {},
 ): Promise<void> {
   const { basename, dirname, join } = node.path;
@@ -269,7 +269,7 @@ export async function writeFileAtomic(
   try {
     const file = await fs.open(aside, "w", 0o644);
     try {
-      for (const part of bytes instanceof Uint8Array ? [bytes] : bytes)
+      for await (const part of bytes instanceof Uint8Array ? [bytes] : bytes)
         await writeFully(file, part);
       await file.sync();
     } finally {

@@ -1,6 +1,7 @@
 /** Where a graph takes its weights from: inputs in training, constants in inference. Holds no weights of its own. */
 
-import type { DType, TensorMap } from "../formats/dtype.ts";
+import type { DType } from "../formats/dtype.ts";
+import type { WeightMap } from "../formats/lazy.ts";
 import { constant, type Graph, input, type Value } from "../tensor/graph.ts";
 
 /** Gives the weight of a state_dict name. */
@@ -39,14 +40,14 @@ export function bindInputs(
 }
 
 /** Weights as constants of the graph, which the runtime may repack for speed. */
-export function bindConstants(g: Graph, weights: TensorMap): Bind {
+export function bindConstants(g: Graph, weights: WeightMap): Bind {
   const bound = new Map<string, Value>();
   return (name) => {
     let value = bound.get(name);
     if (!value) {
-      const tensor = weights.get(name);
-      if (!tensor) throw new Error(`the model asks for weight "${name}", which is not there`);
-      value = constant(g, tensor, name);
+      const weight = weights.get(name);
+      if (!weight) throw new Error(`the model asks for weight "${name}", which is not there`);
+      value = constant(g, weight, name);
       bound.set(name, value);
     }
     return value;

@@ -1,6 +1,7 @@
 /** The typed graph: values, nodes, constants, scopes. Nodes are ONNX nodes; it neither differentiates nor runs them. */
 
 import { type DType, HOST, sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
+import { isLazy, type Weight } from "../formats/lazy.ts";
 import { infer } from "./infer.ts";
 import { type Dim, formatShape, type Shape, ShapeError } from "./shape.ts";
 
@@ -33,7 +34,7 @@ export interface Graph {
   readonly nodes: Node[];
   readonly inputs: Value[];
   readonly outputs: Map<string, Value>;
-  readonly constants: Map<Value, Tensor>;
+  readonly constants: Map<Value, Weight>;
   /** Node that gives a value; inputs and constants have none. */
   readonly producer: Map<Value, Node>;
   readonly shared: Map<string, Value>;
@@ -79,14 +80,14 @@ export function input(g: Graph, name: string, shape: Shape, dtype: DType = "floa
   return value;
 }
 
-/** A tensor that is part of the model; the runtime may repack it for speed. */
-export function constant(g: Graph, tensor: Tensor, name?: string): Value {
-  if (tensor.data.length !== sizeOf(tensor.shape))
+/** A tensor that is part of the model; the runtime may repack it for speed. One to be read is read by `compile`. */
+export function constant(g: Graph, weight: Weight, name?: string): Value {
+  if (!isLazy(weight) && weight.data.length !== sizeOf(weight.shape))
     throw new ShapeError(
-      `constant ${name ?? ""}: ${tensor.data.length} elements do not fill ${formatShape(tensor.shape)}; pass data of the shape's size`,
+      `constant ${name ?? ""}: ${weight.data.length} elements do not fill ${formatShape(weight.shape)}; pass data of the shape's size`,
     );
-  const value = newValue(g, name ?? `const_${g.counter}`, tensor);
-  g.constants.set(value, tensor);
+  const value = newValue(g, name ?? `const_${g.counter}`, weight);
+  g.constants.set(value, weight);
   return value;
 }
 
@@ -130,10 +131,11 @@ export function filled(g: Graph, shape: readonly number[], x: number): Value {
 
 export const isConstant = (v: Value): boolean => v.graph.constants.has(v);
 
-/** The numbers of an int64 constant, or undefined when the value is not constant. */
+/** The numbers of an int64 constant, or undefined when the value is not constant or not read yet. */
 export function constantInts(value: Value | undefined): number[] | undefined {
-  const tensor = value?.graph.constants.get(value);
-  return tensor && Array.from(tensor.data as ArrayLike<number | bigint>, Number);
+  const weight = value?.graph.constants.get(value);
+  if (!weight || isLazy(weight)) return undefined;
+  return Array.from(weight.data as ArrayLike<number | bigint>, Number);
 }
 
 export interface NodeOptions {

@@ -134,8 +134,8 @@ export function linear(x: Value, weight: Value, bias?: Value): Value {
   const [out, last] = [weight.shape[0]!, x.shape.at(-1)!];
   if (x.shape.length === 2) return gemm(x, weight, { bias, transB: true });
   if (x.shape.some((d) => typeof d === "string")) {
-    // Named dimensions cannot be flattened and restored; the runtime folds this transpose away.
-    const y = matmul(x, transpose(weight, [1, 0]));
+    // Named dimensions cannot be flattened and restored. Not a transpose: folding it would copy the weight.
+    const y = matmul(x, weight, { transB: true });
     return bias ? add(y, bias) : y;
   }
   const rows = reshape(x, ["*", last]); // rows in

@@ -1,5 +1,6 @@
 /** Graphs as text, one line a node: for eyes and error messages. Nothing parses this. */
 
+import { isLazy } from "../formats/lazy.ts";
 import type { Graph, Node, Value } from "./graph.ts";
 import { formatShape } from "./shape.ts";
 
@@ -13,7 +14,8 @@ const typed = (v: Value): string => `${v.name} ${v.dtype}${formatShape(v.shape)}
 
 function operand(g: Graph, v: Value | undefined): string {
   if (!v) return "-";
-  const data = g.constants.get(v)?.data;
+  const weight = g.constants.get(v);
+  const data = weight && !isLazy(weight) ? weight.data : undefined;
   if (!data || data.length > SHOWN) return typed(v);
   return `${v.dtype}${formatShape(v.shape)}{${Array.from(data as ArrayLike<number>, String).join(" ")}}`;
 }

@@ -1,13 +1,16 @@
 /** From our graph to an ONNX model: keeps what the outputs need, names results, types attributes. Runs nothing. */
 
+import { isLazy, type Weight } from "../formats/lazy.ts";
 import {
   ONNX_DTYPE,
   type OnnxAttr,
+  type OnnxInitializer,
   type OnnxModel,
   type OnnxNode,
   writeOnnx,
 } from "../formats/onnx.ts";
 import { type Attr, type Graph, type Node, pickOutputs, type Value } from "./graph.ts";
+import { ShapeError } from "./shape.ts";
 
 /** Attributes that ONNX declares as floats; a whole number does not tell by itself. */
 const FLOAT_ATTRS: ReadonlySet<string> = new Set(["alpha", "beta", "epsilon", "scale", "softcap"]);
@@ -33,6 +36,8 @@ export interface OnnxOptions {
   also?: readonly Value[];
   /** Name of an empty sequence of tensors that is given before all results; what for: backends/ort-direct.ts. */
   emptySequence?: string;
+  /** Where constants lie that do not lie in the model, or have been read since. */
+  placed?: ReadonlyMap<Value, OnnxInitializer>;
 }
 
 /** The nodes that `roots` depend on, in the order they can run. */
@@ -48,10 +53,24 @@ export function neededNodes(g: Graph, roots: readonly Value[]): Node[] {
   return kept.reverse();
 }
 
+/** The constants that a model of these outputs holds. Throws ShapeError when the graph has no outputs. */
+export function neededConstants(g: Graph, outputs?: readonly string[]): Map<Value, Weight> {
+  const results = [...pickOutputs(g, outputs).values()];
+  const used = new Set([...neededNodes(g, results).flatMap((n) => n.inputs), ...results]);
+  return new Map([...g.constants].filter(([v]) => used.has(v)));
+}
+
+const inModel = ({ name }: Value, weight: Weight): OnnxInitializer => {
+  if (!isLazy(weight)) return { name, tensor: weight };
+  throw new ShapeError(
+    `constant "${name}" has not been read; read it (readWeight) or compile the graph`,
+  );
+};
+
 /** The model as plain data. Throws ShapeError when the graph has no outputs. */
 export function toOnnxModel(
   g: Graph,
-  { outputs, also = [], emptySequence }: OnnxOptions = {},
+  { outputs, also = [], emptySequence, placed }: OnnxOptions = {},
 ): OnnxModel {
   const results = [...pickOutputs(g, outputs)].map(([name, value]) => ({ name, value }));
   const nodes = neededNodes(
@@ -105,7 +124,7 @@ export function toOnnxModel(
     }),
   );
   const copied = new Set(results.map((r) => r.value));
-  const constants = [...g.constants].filter(([v]) => used.has(v) || copied.has(v));
+  const constants = [...neededConstants(g, outputs)];
   const inputs = g.inputs.filter((v) => used.has(v) || copied.has(v));
   const info = (v: Value, name = v.name) => ({ name, dtype: v.dtype, shape: [...v.shape] });
   return {
@@ -121,7 +140,7 @@ export function toOnnxModel(
         ...results.map((r) => info(r.value, r.name)),
         ...inside.map((v) => info(v)),
       ],
-      initializers: constants.map(([v, tensor]) => ({ name: v.name, tensor })),
+      initializers: constants.map(([v, weight]) => placed?.get(v) ?? inModel(v, weight)),
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import type { Backend } from "../backend.ts";
 import { ortBackend, type ProfileSink } from "./ort.ts";
+import { placeOnDisk } from "./ort-weights.node.ts";
 
 // Asked of the process, not imported: a bundler for the browser would follow imports from openBackend into Node.
 const { createRequire } = process.getBuiltinModule("node:module");
@@ -9,7 +10,7 @@ const ort: unknown = createRequire(import.meta.url)("onnxruntime-node");
 
 /** The native backend. Importing this file throws where the package or its binary is missing. */
 export const ortNode = (): Backend =>
-  ortBackend("ort-node", ort, { stopCopies: true, profileSink });
+  ortBackend("ort-node", ort, { stopCopies: true, placeWeights: placeOnDisk(), profileSink });
 
 /** A private folder in the system's temporary place: the runtime adds date and ending to the prefix. */
 async function profileSink(): Promise<ProfileSink> {

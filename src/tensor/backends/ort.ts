@@ -2,6 +2,7 @@
 
 import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from "onnxruntime-common";
 import { type DType, HOST, type Tensor, type TypedArray } from "../../formats/dtype.ts";
+import type { OnnxInitializer } from "../../formats/onnx.ts";
 import {
   type Backend,
   type BackendName,
@@ -18,9 +19,10 @@ import {
 import { type Graph, type Node, pickOutputs, type Value } from "../graph.ts";
 import { nanWatch } from "../nan-check.ts";
 import { formatNode } from "../print.ts";
-import { neededNodes, toOnnx } from "../to-onnx.ts";
+import { neededConstants, neededNodes, toOnnx } from "../to-onnx.ts";
 import { type Fetches, runDirect, STOP, stopsBeforeCopying } from "./ort-direct.ts";
 import { profileRows } from "./ort-profile.ts";
+import { type PlaceWeights, placeInModel } from "./ort-weights.ts";
 
 /** What we use of onnxruntime-node and onnxruntime-web, which share their types. */
 export interface OrtModule {
@@ -44,6 +46,8 @@ export interface OrtOptions {
   copyInto?: boolean;
   /** The binding copies results that were given tensors; try to stop it where a session asks for `resultsInto`. */
   stopCopies?: boolean;
+  /** Where constants are put; default: into the model. */
+  placeWeights?: PlaceWeights;
   /** Opens a place for a profile; without it `compile` refuses to profile. */
   profileSink?: () => Promise<ProfileSink>;
 }
@@ -62,12 +66,22 @@ interface Compiled {
   readonly sink?: ProfileSink;
   /** The intermediate results that come to the host to be looked at. */
   readonly watched?: readonly Value[];
+  /** The constants, where they are looked at too. */
+  readonly constants?: ReadonlyMap<Value, OnnxInitializer>;
+  /** Removes what was written for this session. */
+  readonly clear?: () => Promise<void>;
 }
 
 export const ortBackend = (
   name: BackendName,
   module: unknown,
-  { session: extra = {}, copyInto = false, stopCopies = false, profileSink }: OrtOptions = {},
+  {
+    session: extra = {},
+    copyInto = false,
+    stopCopies = false,
+    placeWeights = placeInModel,
+    profileSink,
+  }: OrtOptions = {},
 ): Backend => {
   const ort = module as OrtModule;
   let stops: Promise<boolean> | undefined; // asked once, when first needed
@@ -88,7 +102,10 @@ export const ortBackend = (
       if (resultsInto && stopCopies && !watched) stops ??= stopsBeforeCopying(ort);
       const direct = resultsInto && !watched && ((await stops) ?? false);
       const emptySequence = direct ? STOP : undefined;
-      const model = toOnnx(graph, { outputs, also: watched, emptySequence });
+      // Who looks at every number needs the constants' as well.
+      const place = watched ? placeInModel : placeWeights;
+      const { placed, session: found, clear } = await place(neededConstants(graph, outputs));
+      const model = toOnnx(graph, { outputs, also: watched, emptySequence, placed });
       try {
         const session = await ort.InferenceSession.create(model, {
           graphOptimizationLevel: "all",
@@ -97,11 +114,15 @@ export const ortBackend = (
           logSeverityLevel: 3,
           ...(sink && { enableProfiling: true, profileFilePrefix: sink.prefix }),
           ...extra,
+          ...found,
         });
-        const how = { copyInto, resultsInto, direct };
-        return ortSession({ ort, graph, session, nodes, ...how, sink, watched });
+        const how = { copyInto, resultsInto, direct, clear };
+        const constants = watched && placed;
+        return ortSession({ ort, graph, session, nodes, ...how, sink, watched, constants });
       } catch (error) {
         throw explain("compile", error, { nodes });
+      } finally {
+        await clear?.();
       }
     },
   };
@@ -143,6 +164,7 @@ function ortSession(compiled: Compiled): Session {
     },
     release: async () => {
       await session.release();
+      await compiled.clear?.();
       await sink?.read().catch(() => undefined);
     },
   };
@@ -175,13 +197,13 @@ function unwrap(t: OrtTensor): Tensor {
 
 /** Throws NonFiniteError for the first node that broke. */
 function inspect(
-  { graph, nodes, watched }: Compiled,
+  { graph, nodes, watched, constants = new Map() }: Compiled,
   feeds: Tensors,
   result: (v: Value) => OrtTensor | undefined,
 ): void {
   const watch = nanWatch();
   for (const v of graph.inputs) if (feeds[v.name]) watch.feed(v, feeds[v.name]!);
-  for (const [v, tensor] of graph.constants) watch.feed(v, tensor);
+  for (const [v, init] of constants) if ("tensor" in init) watch.feed(v, init.tensor);
   const seen = new Set(watched);
   for (const node of nodes.values())
     watch.node(

@@ -1,6 +1,7 @@
 /** Plain loops in double precision: the backend that says what is right. Slow; for tests and for looking inside. */
 
 import type { Tensor } from "../../formats/dtype.ts";
+import { readWeight } from "../../formats/lazy.ts";
 import {
   type Backend,
   type CompileOptions,
@@ -35,14 +36,20 @@ export interface ReferenceOptions {
 export const reference = ({ precision = "float32" }: ReferenceOptions = {}): Backend => ({
   name: "reference",
   async compile(graph: Graph, options: CompileOptions = {}): Promise<Session> {
-    return referenceSession(graph, options, precision);
+    return referenceSession(graph, options, { precision, constants: await readConstants(graph) });
   },
 });
+
+async function readConstants(graph: Graph): Promise<Map<Value, Tensor>> {
+  const read = new Map<Value, Tensor>();
+  for (const [v, weight] of graph.constants) read.set(v, await readWeight(weight));
+  return read;
+}
 
 function referenceSession(
   graph: Graph,
   { outputs, nanCheck = false, profile = false, resultsInto = false }: CompileOptions,
-  precision: Precision,
+  { precision, constants: all }: { precision: Precision; constants: ReadonlyMap<Value, Tensor> },
 ): Session {
   const results = pickOutputs(graph, outputs);
   const nodes = neededNodes(graph, [...results.values()]);
@@ -52,7 +59,7 @@ function referenceSession(
   const used = new Set<Value | undefined>([...results.values(), ...nodes.flatMap((n) => n.inputs)]);
   const inputs = graph.inputs.filter((v) => used.has(v));
   const constants = new Map(
-    [...graph.constants].filter(([v]) => used.has(v)).map(([v, t]) => [v, fromTensor(t)]),
+    [...all].filter(([v]) => used.has(v)).map(([v, t]) => [v, fromTensor(t)]),
   );
   const hostType = (v: Value) =>
     v.dtype === "float32" && precision === "float64" ? ({ ...v, dtype: "float64" } as Value) : v;
