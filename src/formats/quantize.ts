@@ -3,6 +3,7 @@
 import { type DType, sizeOf, type Tensor, type TensorMap } from "./dtype.ts";
 import { InputError } from "./errors.ts";
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from "./float16.ts";
+import { deriveWeights, isLazy, readWeight, type Weight, type WeightMap } from "./lazy.ts";
 
 /** How a float32 tensor is stored. */
 export type Storage = "float32" | "float16" | "int8";
@@ -96,19 +97,61 @@ export function dequantizeWeights(tensors: TensorMap): Map<string, Tensor> {
   return out;
 }
 
-function dequantizeRows(name: string, { shape, data }: Tensor, scale: Tensor | undefined): Tensor {
+/**
+ * `dequantizeWeights` for tensors some of which are read later: those are converted when they are read.
+ * @throws InputError when an int8 tensor lacks its scales; what the scales hold is checked when they are read
+ */
+export function dequantizeLazily(weights: WeightMap): Map<string, Weight> {
+  const out = new Map<string, Weight>();
+  for (const [name, weight] of weights) {
+    const { dtype, shape } = weight;
+    const convert = TO_FLOAT32[dtype];
+    const scale = weights.get(name + SCALE);
+    if (name.endsWith(SCALE) && weights.get(name.slice(0, -SCALE.length))?.dtype === "int8")
+      continue;
+    if (dtype === "int8") {
+      if (!scale) throw noScales(name, weight, scale);
+      out.set(name, lazyRows(name, weight, scale));
+    } else if (convert && isLazy(weight)) {
+      const outputs = { float32: { dtype: "float32" as const, shape } };
+      const make = (data: Tensor["data"]) => ({ float32: convert({ dtype, shape, data }) });
+      out.set(name, deriveWeights(weight, { name: `from ${dtype}`, outputs, make }).float32);
+    } else
+      out.set(
+        name,
+        convert ? { dtype: "float32", shape, data: convert(weight as Tensor) } : weight,
+      );
+  }
+  return out;
+}
+
+function lazyRows(name: string, weight: Weight, scale: Weight): Weight {
+  if (!isLazy(weight) && !isLazy(scale)) return dequantizeRows(name, weight, scale);
+  const keys = [weight, scale].map((w) => (isLazy(w) ? w.key : undefined));
+  return {
+    dtype: "float32",
+    shape: weight.shape,
+    read: async () => dequantizeRows(name, await readWeight(weight), await readWeight(scale)).data,
+    ...(!keys.includes(undefined) && { key: `${keys.join(" * ")} -> rows` }),
+  };
+}
+
+function noScales(name: string, { shape }: Weight, scale: Weight | undefined): InputError {
+  const found = scale ? `${scale.dtype} [${scale.shape.join(", ")}]` : "nothing";
+  return new InputError(
+    `tensor "${name}" is int8 and needs "${name}${SCALE}" as float32 [${shape[0] ?? 1}] of finite numbers, found ${found}; the file was not written by quantizeWeights`,
+    { name, shape },
+  );
+}
+
+function dequantizeRows(name: string, weight: Tensor, scale: Tensor | undefined): Tensor {
+  const { shape, data } = weight;
   const rows = shape[0] ?? 1;
   const good =
     scale?.dtype === "float32" &&
     scale.data.length === rows &&
     (scale.data as Float32Array).every((s) => s >= 0 && s < Number.POSITIVE_INFINITY);
-  if (!good) {
-    const found = scale ? `${scale.dtype} [${scale.shape.join(", ")}]` : "nothing";
-    throw new InputError(
-      `tensor "${name}" is int8 and needs "${name}${SCALE}" as float32 [${rows}] of finite numbers, found ${found}; the file was not written by quantizeWeights`,
-      { name, shape },
-    );
-  }
+  if (!good) throw noScales(name, weight, scale);
   const width = sizeOf(shape) / Math.max(1, rows);
   const values = new Float32Array(data.length);
   for (let r = 0; r < rows; r++) {

@@ -1,9 +1,17 @@
 /** A loaded VAR: configurations, class names, weights, and graphs compiled when first used. Draws nothing: see sampler.ts. */
 
-import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import {
+  isLazy,
+  readWeight,
+  readWeights,
+  type Weight,
+  type WeightMap,
+  weightBytes,
+} from "../formats/lazy.ts";
 import { readPth } from "../formats/pth.ts";
-import { dequantizeWeights } from "../formats/quantize.ts";
+import { dequantizeLazily } from "../formats/quantize.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { checkWeights, countParams } from "../nn/spec.ts";
 import { type Backend, type BackendName, openBackend, type Session } from "../tensor/backend.ts";
@@ -16,9 +24,9 @@ import { varSpecs } from "./var-layout.ts";
 import { advanceGraph, classGraph, decodeGraph, scaleGraph, type VarParts } from "./var-step.ts";
 import { checkVqvaeWeights, vqvaeSpecs } from "./vqvae-layout.ts";
 
-/** Tensors of one file with its text metadata. */
+/** Tensors of one file with its text metadata. What is to be read later stays unread, but for small tensors. */
 export interface ModelFile {
-  readonly tensors: TensorMap;
+  readonly tensors: WeightMap;
   readonly metadata?: Readonly<Record<string, string>>;
   /** For errors, e.g. the file's name. */
   readonly what?: string;
@@ -51,6 +59,8 @@ export interface VarInfo {
   readonly tokens: number;
   readonly parameters: { readonly transformer: number; readonly tokenizer: number };
 }
+
+const CODEBOOK = "quantize.embedding.weight";
 
 /** The graphs of sampling by name. */
 const GRAPHS = {
@@ -87,7 +97,7 @@ export class Var {
     this.tokenizer = parts.tokenizer;
     this.labels = Object.freeze([...labels]);
     this.drawing = Object.freeze(withDrawing(USUAL_DRAWING, drawing));
-    this.codebook = parts.tokenizerWeights.get("quantize.embedding.weight")!;
+    this.codebook = parts.tokenizerWeights.get(CODEBOOK) as Tensor;
   }
 
   /** Side of the pictures in pixels. */
@@ -166,9 +176,9 @@ export async function loadVar(
     );
   const parts = {
     config,
-    weights: checkedVar(config, transformer),
+    weights: await checkedVar(config, transformer),
     tokenizer,
-    tokenizerWeights: checkVqvaeWeights(tokenizer, vqvae.tensors, vqvae),
+    tokenizerWeights: await checkedVqvae(tokenizer, vqvae),
   };
   return new Var(parts, labels, { ...options, drawing: transformer.note?.drawing });
 }
@@ -176,7 +186,7 @@ export async function loadVar(
 const numbered = (n: number): string[] => Array.from({ length: n }, (_, i) => `class ${i}`);
 
 interface Opened {
-  readonly tensors: TensorMap;
+  readonly tensors: ReadonlyMap<string, Weight>;
   readonly note: ModelNote | undefined;
   readonly what: string;
 }
@@ -201,8 +211,12 @@ async function opened(
       `${what} holds ${found === undefined ? "neither a VAR nor a VQVAE" : `a ${found}`}, wanted a ${kind}; give the other file`,
       { what, found, wanted: kind },
     );
-  return { tensors: dequantizeWeights(own), note: readNote(file.metadata, { kind, what }), what };
+  const read = await readWeights(own, (_, weight) => weightBytes(weight) <= SMALL);
+  return { tensors: dequantizeLazily(read), note: readNote(file.metadata, { kind, what }), what };
 }
+
+/** Biases, gates, levels: tensors of at most this many bytes are read at once. */
+const SMALL = 2 ** 16;
 
 /** Either format, told by its content; errors begin with the file's name. */
 async function parsed(bytes: Uint8Array, what: string): Promise<ModelFile> {
@@ -229,7 +243,7 @@ function vqvaeConfigOf({ tensors, note, what }: Opened, patchNums: readonly numb
 }
 
 /** Parameters first: a configuration that lies must not make us build its buffers. */
-function checkedVar(config: VarConfig, { tensors, what }: Opened): TensorMap {
+async function checkedVar(config: VarConfig, { tensors, what }: Opened): Promise<WeightMap> {
   const specs = varSpecs(config);
   const buffers = new Set(specs.filter(({ kind }) => kind === "buffer").map(({ name }) => name));
   const params = new Map([...tensors].filter(([name]) => !buffers.has(name)));
@@ -238,5 +252,16 @@ function checkedVar(config: VarConfig, { tensors, what }: Opened): TensorMap {
     params,
     { what },
   );
-  return checkWeights(specs, tensors, { what });
+  const checked = checkWeights(specs, tensors, { what });
+  if (![...checked].some(([name, weight]) => buffers.has(name) && isLazy(weight))) return checked;
+  return checkWeights(specs, await readWeights(checked, (name) => buffers.has(name)), { what });
+}
+
+/** The codebook is looked up outside of graphs. */
+async function checkedVqvae(
+  config: VqvaeConfig,
+  { tensors, what }: Opened,
+): Promise<Map<string, Weight>> {
+  const checked = checkVqvaeWeights(config, tensors, { what });
+  return checked.set(CODEBOOK, await readWeight(checked.get(CODEBOOK)!));
 }

@@ -2,7 +2,7 @@
 
 import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
-import { readTensorFile } from "../formats/node.ts";
+import { openTensorFile, readTensorFile } from "../formats/node.ts";
 import { embeddedModels } from "./embedded.node.ts";
 import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
 
@@ -35,8 +35,13 @@ export async function loadVarFrom(
 const folderOf = (name: string): string =>
   embeddedModels().find((model) => model.name === name)?.folder ?? name;
 
+/** Smaller files are read whole: what is made of them need not be made again from disk. */
+const LARGE = 2 ** 26;
+
 async function fileAt(path: string): Promise<ModelFile> {
-  const { tensors, metadata } = await readTensorFile(path);
+  const found = await node.fs.stat(path).catch(() => undefined);
+  const isLarge = (found?.size ?? 0) > LARGE;
+  const { tensors, metadata } = await (isLarge ? openTensorFile(path) : readTensorFile(path));
   return { tensors, metadata, what: path };
 }
 

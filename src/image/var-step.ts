@@ -1,6 +1,6 @@
 /** The graphs that sampling runs: class -> modulation, one scale of the transformer, from codes to the next scale, decoder. */
 
-import type { TensorMap } from "../formats/dtype.ts";
+import type { WeightMap } from "../formats/lazy.ts";
 import { bindConstants } from "../nn/bind.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, reshape, slice } from "../tensor/ops.ts";
@@ -21,9 +21,9 @@ import { decode } from "./vqvae.ts";
 /** Configurations and weights of both halves. */
 export interface VarParts {
   readonly config: VarConfig;
-  readonly weights: TensorMap;
+  readonly weights: WeightMap;
   readonly tokenizer: VqvaeConfig;
-  readonly tokenizerWeights: TensorMap;
+  readonly tokenizerWeights: WeightMap;
 }
 
 /** Names of a block's cached keys and values: inputs `past.*`, outputs `next.*`. */

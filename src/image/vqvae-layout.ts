@@ -1,6 +1,7 @@
 /** The tokenizer's levels and tensors: names, shapes, start and decay, in state_dict order. Builds no graph. */
 
-import { sizeOf, type TensorMap } from "../formats/dtype.ts";
+import { sizeOf, type Tensor } from "../formats/dtype.ts";
+import type { Weight } from "../formats/lazy.ts";
 import { checkWeights, type Init, type ParamSpec } from "../nn/spec.ts";
 import { latentSide, type VqvaeConfig } from "./config.ts";
 
@@ -111,11 +112,11 @@ export function phiNames({ phis, phiSharing, quantResi }: VqvaeConfig): string[]
  * `checkWeights` for tokenizers: the usage counts of a file made with another number of scales are dropped, as the
  * official loader does, because the weights do not depend on the scales.
  */
-export function checkVqvaeWeights(
+export function checkVqvaeWeights<W extends Weight = Tensor>(
   config: VqvaeConfig,
-  tensors: TensorMap,
+  tensors: ReadonlyMap<string, W>,
   options: Parameters<typeof checkWeights>[2] = {},
-): ReturnType<typeof checkWeights> {
+): Map<string, W | Tensor> {
   const counts = tensors.get(USAGE);
   const scales = config.patchNums.length;
   if (

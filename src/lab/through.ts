@@ -1,8 +1,9 @@
 /** Pictures through a tokenizer: features, tokens and reconstructions, and what they tell of it. Trains nothing. */
 
 import { normalise } from "../data/index.ts";
-import type { TensorMap } from "../formats/dtype.ts";
+
 import { InputError } from "../formats/errors.ts";
+import type { WeightMap } from "../formats/lazy.ts";
 import {
   imageSide,
   latentSide,
@@ -21,7 +22,7 @@ import type { Pictures, Points } from "./nearest.ts";
 
 export interface Tokenizer {
   readonly config: VqvaeConfig;
-  readonly weights: TensorMap;
+  readonly weights: WeightMap;
 }
 
 /** What a tokenizer makes of some pictures. */

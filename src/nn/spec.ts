@@ -1,7 +1,8 @@
 /** What a model's weights are: names, shapes, starting distributions. Knows no model and builds no graph. */
 
-import { type DType, HOST, sizeOf, type Tensor, type TensorMap } from "../formats/dtype.ts";
+import { type DType, HOST, sizeOf, type Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import { isLazy, type Weight } from "../formats/lazy.ts";
 import type { Rng } from "../tensor/rng.ts";
 
 /** Consecutive rows whose freshly drawn values are multiplied by `scale`. */
@@ -90,21 +91,22 @@ interface Problem {
  * The tensors of a file as the weights of a model: the same data, in the order of `specs`. All or nothing.
  *
  * Buffers that are absent start afresh; those with fixed content, if present, must say what the configuration says.
- * Files in float16, bfloat16 or quantized are converted by the caller beforehand.
+ * Files in float16, bfloat16 or quantized are converted by the caller beforehand. Of tensors that are read later only
+ * names, types and shapes are checked.
  *
  * @param options.allowMissing leave absent parameters out of the result instead of refusing; default false
  * @param options.what what the file is, for the error, e.g. "var_d16.pth"
  * @throws InputError naming the first bad tensor, what was expected and found; `data.problems` lists them all
  */
-export function checkWeights(
+export function checkWeights<W extends Weight = Tensor>(
   specs: readonly ParamSpec[],
-  tensors: TensorMap,
+  tensors: ReadonlyMap<string, W>,
   { allowMissing = false, what = "checkpoint" }: { allowMissing?: boolean; what?: string } = {},
-): Map<string, Tensor> {
+): Map<string, W | Tensor> {
   const known = new Set(specs.map(({ name }) => name));
   const extra = [...tensors.keys()].filter((name) => !known.has(name));
   const problems: Problem[] = [];
-  const weights = new Map<string, Tensor>();
+  const weights = new Map<string, W | Tensor>();
   for (const spec of specs) {
     const tensor = tensors.get(spec.name);
     if (tensor === undefined) {
@@ -193,7 +195,7 @@ function missing({ name, shape, dtype }: ParamSpec, extra: readonly string[]): P
   return { name, expected, text: `lacks tensor "${name}" of ${expected}${hint}` };
 }
 
-function mismatch(spec: ParamSpec, tensor: Tensor): Problem | undefined {
+function mismatch(spec: ParamSpec, tensor: Weight): Problem | undefined {
   const { name } = spec;
   const expected = describe(spec.shape, spec.dtype);
   const found = describe(tensor.shape, tensor.dtype);
@@ -201,6 +203,7 @@ function mismatch(spec: ParamSpec, tensor: Tensor): Problem | undefined {
     const text = `has tensor "${name}" as ${found}, expected ${expected}`;
     return { name, expected, found, text };
   }
+  if (isLazy(tensor)) return undefined;
   if (tensor.data.length !== sizeOf(spec.shape)) {
     const text = `has ${tensor.data.length} values in tensor "${name}", expected ${sizeOf(spec.shape)}`;
     return { name, expected, found, text };
