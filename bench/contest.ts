@@ -1,4 +1,4 @@
-/** Two programs that take turns: children that do one step for every line they read. Knows no models. */
+/** Programs that take turns: children that answer every line they read. Knows no models. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -12,6 +12,8 @@ export interface Step {
 export interface Contestant {
   /** What it said when it was ready. */
   readonly facts: Record<string, unknown>;
+  /** Its answer to a question of your own, sent as a line of JSON. */
+  ask<T>(question: object): Promise<T>;
   step(): Promise<Step>;
   /** Largest resident memory of the process so far, in bytes. */
   peak(): Promise<number>;
@@ -39,6 +41,7 @@ export async function contestant(
   };
   return {
     facts: await answer(),
+    ask: async <T>(question: object) => (await ask(JSON.stringify(question))) as T,
     step: async () => (await ask("step")) as unknown as Step,
     peak: async () => (await ask("memory")).peak as number,
     stop: () => child.stdin!.end(),

@@ -1,19 +1,17 @@
 /** Training steps of our engine and of PyTorch on the CPU, side by side in one run. How and why: README.md. */
 
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { cpus, tmpdir, totalmem } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeSafetensors } from "../src/formats/safetensors.ts";
 import { type Contestant, contestant, median, type Spread, type Step, spread } from "./contest.ts";
+import { fastEnv, machine, PYTHON } from "./machine.ts";
 import { batchOf, CASES, type Case, type ModelConfig, TRAINING, weightsOf } from "./models.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const PYTHON = process.env.PYTHON ?? "/usr/bin/python3";
 /** Steps from the same weights whose losses must agree; they are the warm-up as well. */
 const CHECKED = 3;
 /** Of a loss, relative: two orders above what float32 sums in another order differ by here. */
@@ -40,10 +38,8 @@ interface Result {
   readonly machine: Record<string, unknown>;
 }
 
-/** Distribution's set-up pins an older kernel through this variable; without it OpenBLAS takes the fastest. */
-const { OPENBLAS_CORETYPE: _, ...fastEnv } = process.env;
 const torch = (job: string, variant: string) =>
-  contestant(PYTHON, [here("peers/torch_steps.py"), job, variant], { env: fastEnv });
+  contestant(PYTHON, ["-B", here("peers/torch_steps.py"), job, variant], { env: fastEnv });
 
 /** What PyTorch can be told to do: the optimizer in a loop or for all at once, images either way round. */
 const variantsOf = ({ kind }: ModelConfig): string[] =>
@@ -132,23 +128,6 @@ async function compare(item: Case, rounds: number, given?: string): Promise<Resu
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-function machine({ torch, openblas, threads }: Record<string, unknown>) {
-  const require = createRequire(import.meta.url);
-  const runtime = join(require.resolve("onnxruntime-node"), "../../package.json");
-  const level = execFileSync("uname", ["-sr"], { encoding: "utf8" }).trim();
-  return {
-    cpu: cpus()[0]?.model,
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: level,
-    node: process.version,
-    onnxruntime: JSON.parse(readFileSync(runtime, "utf8")).version as string,
-    torch,
-    openblas,
-    threads,
-  };
 }
 
 const ms = (s: Spread) => `${s.median.toFixed(0)} (${s.min.toFixed(0)}-${s.max.toFixed(0)})`;

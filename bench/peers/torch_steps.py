@@ -5,16 +5,15 @@ JOB.json holds the model, the training constants, and the safetensors file with 
 VARIANT is FOREACH-LAYOUT, for instance "foreach-contiguous" or "loop-channels_last".
 Writes one JSON line when ready, and one for every line read: "step" {ms, loss}, "memory" {peak}.
 """
-import ctypes
 import json
-import struct
 import sys
 import time
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+from shared import openblas, peak, read_safetensors
 
 torch.set_num_threads(2)
 
@@ -94,36 +93,6 @@ class Vae(nn.Module):
             if str(i) in self.up:
                 x = self.up[str(i)](F.interpolate(x, scale_factor=2, mode="nearest"))
         return F.mse_loss(self.dec_out(F.silu(self.dec_norm(x))), images)
-
-
-def read_safetensors(path):
-    types = {"F32": np.float32, "I64": np.int64}
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        data = file.read()
-    header.pop("__metadata__", None)
-    return {
-        name: torch.from_numpy(
-            np.frombuffer(data[slice(*t["data_offsets"])], types[t["dtype"]]).reshape(t["shape"]).copy()
-        )
-        for name, t in header.items()
-    }
-
-
-def openblas():
-    """Version and kernel of the BLAS in use, as it tells itself."""
-    try:
-        config = ctypes.CDLL("libopenblas.so.0").openblas_get_config
-        config.restype = ctypes.c_char_p
-        return config().decode().strip()
-    except (OSError, AttributeError):
-        return "unknown"
-
-
-def peak():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def main():

@@ -1,0 +1,103 @@
+/** Our side of the VAR benchmark: a batch of pictures for every line on stdin. Its peer: peers/var_torch.py. */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { writeSafetensors } from "../src/formats/safetensors.ts";
+import type { Var } from "../src/image/model.ts";
+import { loadVarFrom } from "../src/image/node.ts";
+import { type ScaleStep, sample } from "../src/image/sampler.ts";
+import type { Session } from "../src/tensor/backend.ts";
+import type { DrawAnswer, DrawQuestion, Job } from "./var-d16-case.ts";
+
+const say = (facts: object) => console.log(JSON.stringify(facts));
+
+/** Largest resident memory so far in bytes, as Linux counts it. */
+const peak = () =>
+  1024 * Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+
+/** Which stage a graph belongs to, by the first word of its name. */
+const STAGES: Readonly<Record<string, (scale: number) => string>> = {
+  class: () => "class",
+  scale: (k) => `scale ${k + 1}`,
+  advance: () => "next",
+  decode: () => "decoder",
+};
+
+type Name = Parameters<Var["session"]>[0];
+
+/** Times every run of a model's graphs, and their compilation apart. */
+function watch(model: Var) {
+  const clock = { scale: 0, stages: {} as Record<string, number>, compileMs: 0 };
+  const known = new Map<Name, Session>();
+  const open = model.session.bind(model);
+  model.session = async (name: Name) => {
+    let timed = known.get(name);
+    if (!timed) {
+      const start = performance.now();
+      const session = await open(name);
+      clock.compileMs += performance.now() - start;
+      timed = { ...session, run: (...given) => lap(name, () => session.run(...given)) };
+      known.set(name, timed);
+    }
+    return timed;
+  };
+  async function lap<T>(name: Name, run: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const result = await run();
+    const stage = STAGES[name.split(" ")[0]!]?.(clock.scale) ?? name;
+    clock.stages[stage] = (clock.stages[stage] ?? 0) + performance.now() - start;
+    return result;
+  }
+  return clock;
+}
+
+const total = (stages: Readonly<Record<string, number>>) =>
+  Object.values(stages).reduce((sum, ms) => sum + ms, 0);
+
+const job = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as Job;
+const started = performance.now();
+const model = await loadVarFrom(
+  { var: job.var, vqvae: job.vqvae },
+  { threads: job.threads, ...job.load },
+);
+const loadMs = performance.now() - started;
+const clock = watch(model);
+
+async function draw({ classes, guidance, topK, topP, out }: DrawQuestion): Promise<DrawAnswer> {
+  clock.stages = {};
+  clock.scale = 0;
+  const compiled = clock.compileMs;
+  const options = { labels: classes, seed: job.seed, batch: classes.length, guidance, topK, topP };
+  const steps: ScaleStep[] = [];
+  const start = performance.now();
+  for await (const step of sample(model, options)) {
+    steps.push(step);
+    clock.scale = step.scale + 1;
+  }
+  // What is left of the scales is ours, not the graphs': guidance, filters, draws, and moving tensors about.
+  const scales = performance.now() - start - (clock.compileMs - compiled);
+  clock.stages.choice = scales - total(clock.stages);
+  const before = performance.now();
+  const compiledBefore = clock.compileMs;
+  const images = await steps.at(-1)!.images();
+  const end = performance.now();
+  clock.stages.decoder = end - before - (clock.compileMs - compiledBefore);
+  if (out) writeFileSync(out, writeSafetensors(new Map([["images", images]])));
+  const ids = classes.map((_, i) =>
+    steps.flatMap(({ ids: { data }, side }) =>
+      Array.from(data.subarray(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array, Number),
+    ),
+  );
+  return { ms: end - start, stages: clock.stages, ids };
+}
+
+const answers = {
+  draw: (question: DrawQuestion): Promise<object> => draw(question),
+  memory: async () => ({ peak: peak(), compileMs: clock.compileMs }),
+};
+
+say({ loadMs });
+for await (const line of createInterface({ input: process.stdin })) {
+  const question = JSON.parse(line) as { do: keyof typeof answers };
+  say(await answers[question.do](question as DrawQuestion));
+}
