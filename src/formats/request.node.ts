@@ -8,12 +8,18 @@ export class DownloadError extends Error {
   override readonly name = "DownloadError";
   /** Whether trying again may help. */
   readonly retry: boolean;
+  /** The bytes before `from` are not this file's: ask for all of it. */
+  readonly anew: boolean;
   /** Milliseconds that the server asks to wait. */
   readonly wait: number | undefined;
 
-  constructor(message: string, { retry = false, wait }: { retry?: boolean; wait?: number } = {}) {
+  constructor(
+    message: string,
+    { retry = false, anew = false, wait }: { retry?: boolean; anew?: boolean; wait?: number } = {},
+  ) {
     super(message);
     this.retry = retry;
+    this.anew = anew;
     this.wait = wait;
   }
 }
@@ -185,18 +191,20 @@ function broken(at: URL, error: unknown, signal: AbortSignal | undefined): unkno
 
 /** What the headers say of the body. @throws DownloadError where they contradict the request or each other */
 function replyFacts(at: URL, { status, headers }: Response, from: number) {
-  const fail = (why: string, retry = false): never => {
-    throw new DownloadError(`${shown(at)}: ${why}`, { retry });
+  const fail = (why: string, anew = false): never => {
+    throw new DownloadError(`${shown(at)}: ${why}`, { retry: anew, anew });
   };
   if (status !== 200 && !(status === 206 && from > 0)) {
     const { why, retry = status >= 500 } = STATUS[status] ?? { why: "it cannot serve the file" };
     throw new DownloadError(`${shown(at)}: HTTP ${status}, ${why}`, {
       retry,
+      anew: status === 416,
       wait: retryAfter(headers),
     });
   }
   const encoding = headers.get("content-encoding") ?? "identity";
-  if (encoding !== "identity") fail(`it sends the file compressed (${encoding}); choose another`);
+  if (encoding !== "identity")
+    fail(`it sends the file compressed (${encoding}); choose another mirror`);
   const tag = headers.get("etag");
   const etag = tag !== null && /^"[\x21\x23-\x7e]*"$/.test(tag) ? tag : undefined;
   const length = wholeNumber(headers.get("content-length"));
