@@ -6,6 +6,8 @@ import { writeFileAtomic } from "./node.ts";
 
 /** Files used within this time of the latest are never removed: another process may be about to open one. */
 const IN_USE_MS = 60 * 60 * 1000;
+/** Beside a file: empty, and as old as the last use. */
+const USED = ".used";
 const DEFAULT_MOST = 32 * 2 ** 30;
 
 export interface CacheOptions {
@@ -25,13 +27,12 @@ export async function cachedFile(
   { name, size, make }: { name: string; size: number; make: () => AsyncIterable<Uint8Array> },
   { folder = node.path.join(cacheFolder(), "compiled"), most = DEFAULT_MOST }: CacheOptions = {},
 ): Promise<string> {
-  const { mkdir, stat, utimes } = node.fs;
+  const { mkdir, stat, writeFile } = node.fs;
   const path = node.path.join(folder, name);
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile() && found.size === size) {
-    const now = new Date(); // the file system's clock, for other processes; no result depends on it
-    // A read-only cache can still be used.
-    await utimes(path, now, now).catch(() => undefined);
+    // Writing nothing lets the file system note the time. A read-only cache can still be used.
+    await writeFile(path + USED, "").catch(() => undefined);
     return path;
   }
   await mkdir(folder, { recursive: true });
@@ -44,10 +45,13 @@ export async function cachedFile(
 async function prune(folder: string, most: number): Promise<void> {
   const { readdir, rm, stat } = node.fs;
   const files = [];
+  const look = (path: string) => stat(path).catch(() => undefined);
   for (const name of await readdir(folder)) {
     const path = node.path.join(folder, name);
-    const found = await stat(path).catch(() => undefined);
-    if (found?.isFile()) files.push({ path, size: found.size, used: found.mtimeMs });
+    const found = name.endsWith(USED) ? undefined : await look(path);
+    if (!found?.isFile()) continue;
+    const used = Math.max(found.mtimeMs, (await look(path + USED))?.mtimeMs ?? 0);
+    files.push({ path, size: found.size, used });
   }
   files.sort((a, b) => a.used - b.used);
   const latest = files.at(-1)?.used ?? 0;
@@ -55,7 +59,8 @@ async function prune(folder: string, most: number): Promise<void> {
   for (const { path, size, used } of files) {
     const isLeftover = path.endsWith(".tmp");
     if (latest - used < IN_USE_MS || (total <= most && !isLeftover)) continue;
-    await rm(path, { force: true }).catch(() => undefined); // some systems keep what is in use
+    // Some systems keep what is in use.
+    for (const each of [path, path + USED]) await rm(each, { force: true }).catch(() => undefined);
     total -= size;
   }
 }
