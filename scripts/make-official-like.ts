@@ -4,7 +4,7 @@ import { open } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { bytesOf } from "../src/formats/bytes.ts";
 import { safetensorsHeader } from "../src/formats/safetensors.ts";
-import { officialTensors, readLayout } from "../test/official-like.ts";
+import { officialWeights, readLayout } from "../test/official-like.ts";
 
 const USAGE = `tsx scripts/make-official-like.ts LAYOUT.tsv OUT.safetensors [--seed N]
   LAYOUT.tsv   a line per tensor: name, sizes joined with x, dtype, param or buffer
@@ -25,8 +25,8 @@ const layout = readLayout(layoutFile);
 const file = await open(out, "w");
 try {
   await file.write(safetensorsHeader(new Map(layout.map((row) => [row.name, row]))));
-  for (const [, { data }] of officialTensors(layout, seed)) {
-    const bytes = bytesOf(data);
+  for (const weight of officialWeights(layout, seed).values()) {
+    const bytes = bytesOf(await weight.read());
     for (let at = 0; at < bytes.length; )
       at += (await file.write(bytes, at, Math.min(bytes.length - at, 2 ** 26))).bytesWritten;
   }

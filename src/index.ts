@@ -1,7 +1,12 @@
 /** The public names most programs need: load a model, sample, write a picture. Everything else is in the subpaths. */
 
 export { InputError } from "./formats/errors.ts";
-export { readTensorFile, type TensorFile } from "./formats/node.ts";
+export {
+  type LazyTensorFile,
+  openTensorFile,
+  readTensorFile,
+  type TensorFile,
+} from "./formats/node.ts";
 export { encodePng, type PngImage, type PngText } from "./formats/png.ts";
 export { type EmbeddedModel, embeddedModels } from "./image/embedded.node.ts";
 export { findLabel, type Label } from "./image/labels.ts";

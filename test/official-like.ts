@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { type DType, sizeOf, type Tensor } from "../src/formats/dtype.ts";
+import type { LazyTensor } from "../src/formats/lazy.ts";
 import { inferVarConfig } from "../src/image/infer-config.ts";
 import { varSpecs } from "../src/image/var-layout.ts";
 import { type HashRecipe, hashedValue } from "./hash-weights.ts";
@@ -68,20 +69,29 @@ export function officialRecipe(layout: readonly LayoutRow[], seed: number): Hash
   return { seed, tensors };
 }
 
-/** Tensors of a layout, one after the other: hashed parameters, and buffers as upstream has them. */
-export function* officialTensors(
+/** The tensors of a layout, made up when they are read: hashed parameters, and buffers as upstream has them. */
+export function officialWeights(
   layout: readonly LayoutRow[],
   seed: number,
-): Generator<[string, Tensor]> {
+): Map<string, LazyTensor> {
   const specs = new Map(officialRecipe(layout, seed).tensors.map((spec) => [spec.name, spec]));
   const buffers = fixedBuffers(layout);
-  for (const { name, shape, dtype } of layout) {
-    const fixed = buffers.get(name);
-    const spec = specs.get(name);
-    const data = new Float32Array(fixed ? 0 : sizeOf(shape));
-    if (spec) for (let i = 0; i < data.length; i++) data[i] = hashedValue(spec, seed, i);
-    yield [name, fixed?.() ?? { dtype, shape, data }];
-  }
+  return new Map(
+    layout.map(({ name, shape, dtype }) => {
+      const spec = specs.get(name);
+      const read = async () => buffers.get(name)?.().data ?? hashed(spec, { shape, seed });
+      return [name, { dtype, shape, read }];
+    }),
+  );
+}
+
+function hashed(
+  spec: HashRecipe["tensors"][number] | undefined,
+  { shape, seed }: { shape: readonly number[]; seed: number },
+): Float32Array {
+  const data = new Float32Array(sizeOf(shape));
+  if (spec) for (let i = 0; i < data.length; i++) data[i] = hashedValue(spec, seed, i);
+  return data;
 }
 
 /** Makers of the buffers with content; the others are zeros. */

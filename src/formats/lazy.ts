@@ -35,14 +35,22 @@ export const weightBytes = ({ dtype, shape }: Weight): number => sizeOf(shape) *
 export const readWeight = async (weight: Weight): Promise<Tensor> =>
   isLazy(weight) ? { dtype: weight.dtype, shape: weight.shape, data: await weight.read() } : weight;
 
-/** All tensors with their data, read one after the other; `which` leaves the others as they are. */
+/** Readings that wait for the disk at the same time. */
+const TOGETHER = 16;
+
+/** All tensors with their data, a few being read at a time; `which` leaves the others as they are. */
 export async function readWeights(
   weights: WeightMap,
   which: (name: string, weight: LazyTensor) => boolean = () => true,
 ): Promise<Map<string, Weight>> {
-  const out = new Map<string, Weight>();
-  for (const [name, weight] of weights)
-    out.set(name, isLazy(weight) && which(name, weight) ? await readWeight(weight) : weight);
+  const out = new Map<string, Weight>(weights); // keeps the order
+  const wanted = [...weights].filter(([name, weight]) => isLazy(weight) && which(name, weight));
+  for (let at = 0; at < wanted.length; at += TOGETHER)
+    await Promise.all(
+      wanted
+        .slice(at, at + TOGETHER)
+        .map(async ([name, weight]) => out.set(name, await readWeight(weight))),
+    );
   return out;
 }
 

@@ -2,15 +2,22 @@
 
 import type { Backend } from "../backend.ts";
 import { ortBackend, type ProfileSink } from "./ort.ts";
-import { placeOnDisk } from "./ort-weights.node.ts";
+import { type DiskOptions, placeOnDisk } from "./ort-weights.node.ts";
 
 // Asked of the process, not imported: a bundler for the browser would follow imports from openBackend into Node.
 const { createRequire } = process.getBuiltinModule("node:module");
 const ort: unknown = createRequire(import.meta.url)("onnxruntime-node");
 
-/** The native backend. Importing this file throws where the package or its binary is missing. */
-export const ortNode = (): Backend =>
-  ortBackend("ort-node", ort, { stopCopies: true, placeWeights: placeOnDisk(), profileSink });
+/**
+ * The native backend. Importing this file throws where the package or its binary is missing.
+ * @param options.weights where weights that have to be computed are kept
+ */
+export const ortNode = ({ weights }: { weights?: DiskOptions } = {}): Backend =>
+  ortBackend("ort-node", ort, {
+    stopCopies: true,
+    placeWeights: placeOnDisk(weights),
+    profileSink,
+  });
 
 /** A private folder in the system's temporary place: the runtime adds date and ending to the prefix. */
 async function profileSink(): Promise<ProfileSink> {

@@ -23,8 +23,6 @@ import { MODEL_BYTES, type PlaceWeights, placeInModel } from "./ort-weights.ts";
 const FOLDER = "session.model_external_initializers_file_folder_path";
 /** Smaller constants lie in the model: a mapping has its price. */
 const LEAST = 4096;
-/** Data that has to be computed is written to disk from this many bytes on, and kept in the model below. */
-const MOST_COMPUTED = 2 ** 26;
 /** Places in a file of ours begin at multiples of this: a cache line. */
 const ALIGN = 64;
 
@@ -36,11 +34,19 @@ interface Sorted {
   readonly written: ReadonlyMap<Value, Weight>;
 }
 
-/** The constants of a graph for onnxruntime-node. @param cache where computed ones are kept */
+export interface DiskOptions extends CacheOptions {
+  /**
+   * Data that has to be computed is written into the cache when there are more bytes of it than this, and computed at
+   * every compile into the model otherwise. Default 64 MiB.
+   */
+  computedInModel?: number;
+}
+
+/** The constants of a graph for onnxruntime-node. */
 export const placeOnDisk =
-  (cache: CacheOptions = {}): PlaceWeights =>
+  ({ computedInModel = 2 ** 26, ...cache }: DiskOptions = {}): PlaceWeights =>
   async (weights) => {
-    const { model, mapped, written } = sortWeights(weights);
+    const { model, mapped, written } = sortWeights(weights, computedInModel);
     const file = written.size > 0 ? await writtenFile(written, cache) : undefined;
     const outside = [...mapped, ...(file?.places ?? [])];
     const { placed } = await placeInModel(model);
@@ -53,7 +59,7 @@ export const placeOnDisk =
     };
   };
 
-function sortWeights(weights: ReadonlyMap<Value, Weight>): Sorted {
+function sortWeights(weights: ReadonlyMap<Value, Weight>, computedInModel: number): Sorted {
   const [model, written] = [new Map<Value, Weight>(), new Map<Value, Weight>()];
   const mapped: (readonly [Value, FileRange])[] = [];
   const large = [...weights].filter(([, weight]) => weightBytes(weight) >= LEAST);
@@ -61,7 +67,7 @@ function sortWeights(weights: ReadonlyMap<Value, Weight>): Sorted {
   const bytes = (some: typeof large) =>
     some.reduce((sum, [, weight]) => sum + weightBytes(weight), 0);
   const computed = held.filter(([, weight]) => isLazy(weight));
-  const isComputedWritten = bytes(computed) > MOST_COMPUTED;
+  const isComputedWritten = bytes(computed) > computedInModel;
   const inMemory = bytes(held) - (isComputedWritten ? bytes(computed) : 0);
   const isAllWritten = inMemory > MODEL_BYTES / 2; // the runtime holds them twice while it compiles
   // Folders on several drives have no common root: what lies on another than the first is written.
