@@ -28,23 +28,23 @@ type Name = Parameters<Var["session"]>[0];
 /** Times every run of a model's graphs, and their compilation apart. */
 function watch(model: Var) {
   const clock = { scale: 0, stages: {} as Record<string, number>, compileMs: 0 };
-  const known = new Map<Name, Session>();
+  const watched = new Set<Session>();
   const open = model.session.bind(model);
   model.session = async (name: Name) => {
-    let timed = known.get(name);
-    if (!timed) {
-      const start = performance.now();
-      const session = await open(name);
-      clock.compileMs += performance.now() - start;
-      timed = { ...session, run: (...given) => lap(name, () => session.run(...given)) };
-      known.set(name, timed);
-    }
-    return timed;
+    const start = performance.now();
+    const session = await open(name);
+    if (watched.has(session)) return session;
+    clock.compileMs += performance.now() - start;
+    watched.add(session);
+    const run = session.run.bind(session);
+    session.run = (...given) => lap(name, () => run(...given));
+    return session;
   };
   async function lap<T>(name: Name, run: () => Promise<T>): Promise<T> {
+    const stage = STAGES[name.split(" ")[0]!]?.(clock.scale);
+    if (!stage) throw new Error(`graph "${name}" belongs to no stage; add it to STAGES`);
     const start = performance.now();
     const result = await run();
-    const stage = STAGES[name.split(" ")[0]!]?.(clock.scale) ?? name;
     clock.stages[stage] = (clock.stages[stage] ?? 0) + performance.now() - start;
     return result;
   }
