@@ -2,8 +2,9 @@
 
 import { CommanderError } from "commander";
 import { InputError } from "../formats/errors.ts";
+import { DownloadError } from "../formats/request.node.ts";
 
-/** 0 done, 1 our bug, 2 something from outside cannot be used, 130 stopped by Ctrl-C. */
+/** 0 done, 1 the network failed or our bug, 2 something from outside cannot be used, 130 stopped by Ctrl-C. */
 export interface Failure {
   readonly code: number;
   /** What is printed; nothing where everything has been said. */
@@ -28,12 +29,21 @@ const SYSTEM: Readonly<Record<string, string>> = {
 export function failure(error: unknown): Failure {
   if (error instanceof CommanderError) return { code: error.exitCode === 0 ? 0 : 2, text: "" }; // commander has printed it
   if (error instanceof InputError) return { code: 2, text: `underpaint: ${error.message}` };
+  if (error instanceof DownloadError)
+    return { code: 1, text: `underpaint: ${error.message}${proxyHint()}` };
   if (isAbort(error)) return { code: 130, text: "underpaint: stopped" };
   const { code, path, syscall } = (error ?? {}) as NodeJS.ErrnoException;
   if (code && syscall && SYSTEM[code])
     return { code: 2, text: `underpaint: ${path ?? syscall}: ${SYSTEM[code]}` };
   const stack = error instanceof Error ? error.stack : String(error);
   return { code: 1, text: `underpaint: this is a bug, please report it\n${stack}` };
+}
+
+/** Node's fetch reads proxy variables only when told to, and not before version 22.21 and 24. */
+function proxyHint({ env } = process): string {
+  const name = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].find((key) => env[key]);
+  if (!name || env.NODE_USE_ENV_PROXY) return "";
+  return ` (${name} is set, but Node.js does not use it here: set NODE_USE_ENV_PROXY=1 as well, with Node.js 22.21, 24 or newer)`;
 }
 
 const isAbort = (error: unknown): boolean =>

@@ -1,10 +1,12 @@
 /** `underpaint info FILE`: what a checkpoint or a picture says of itself. Runs nothing that is in the file. */
 
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { InputError } from "../formats/errors.ts";
 import { openFile } from "../formats/node.ts";
 import { decodePng } from "../formats/png.ts";
 import { bytes, count, plural, table } from "./format.ts";
+import { findModel, isModelName } from "./package.ts";
 import { type Summary, summarize, type TensorRow } from "./summary.ts";
 import type { Terminal } from "./terminal.ts";
 import { shellWord } from "./training.ts";
@@ -22,14 +24,23 @@ export function addInfo(program: Command, terminal: Terminal): void {
   program
     .command("info")
     .description("Tells what a checkpoint (.safetensors, .pth) or a picture (.png) holds")
-    .argument("<file>", "The file; nothing in it is run")
+    .argument("<file>", "The file, or a model by name; nothing in it is run")
     .option("--tensors", "List every tensor, however many there are", false)
     .option("--json", "Print one JSON object on stdout", false)
     .action(async (file: string, flags: InfoFlags) => {
-      const png = await readIfPng(file);
-      if (png) tellPicture(terminal, file, { png, json: flags.json });
-      else tellCheckpoint(terminal, await summarize(file), flags);
+      for (const path of filesOf(file)) {
+        const png = await readIfPng(path);
+        if (png) tellPicture(terminal, path, { png, json: flags.json });
+        else tellCheckpoint(terminal, await summarize(path), flags);
+      }
     });
+}
+
+/** The files that the user means: what is there by that path, else those of the model of that name. */
+function filesOf(name: string): readonly string[] {
+  if (existsSync(name) || !isModelName(name)) return [name];
+  const { var: transformer, vqvae } = findModel(name).files;
+  return transformer === vqvae ? [transformer] : [transformer, vqvae];
 }
 
 type Png = Awaited<ReturnType<typeof decodePng>>;
@@ -114,6 +125,7 @@ function sampleAgain({ model, label, ...settings }: Record<string, unknown>): st
 const KINDS: Readonly<Record<Summary["kind"], string>> = {
   var: "VAR transformer",
   vqvae: "multi-scale VQVAE (tokenizer)",
+  "trainer checkpoint": "checkpoint of the official trainer, with a VAR transformer",
   "training state": "state of a training run",
   tensors: "tensors of no model known here",
 };

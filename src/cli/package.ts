@@ -1,9 +1,11 @@
 /** What a command line names: versions and models by name, folder or file. Reads no weights. */
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { InputError } from "../formats/errors.ts";
 import { embeddedModels, MODEL_FILES, packageRoot } from "../image/embedded.node.ts";
+import { OFFICIAL_MODELS } from "../image/official.ts";
+import { checkPresent, findRegistered, registeredModels } from "../image/registry.node.ts";
 import { nearest } from "../nn/spec.ts";
 
 export const VERSION: string = (
@@ -22,27 +24,31 @@ export interface ModelPlace {
   readonly files: { readonly var: string; readonly vqvae: string };
 }
 
+/** Whether that is the name of a model, embedded, pulled, added, or there to be pulled. */
+export const isModelName = (name: string): boolean =>
+  [embeddedModels(), OFFICIAL_MODELS, registeredModels()].some((models) =>
+    models.some((model) => model.name === name),
+  );
+
 /**
- * Where a model lies: the name of an embedded one, a folder with var.safetensors and vqvae.safetensors, or the
- * transformer's file, the tokenizer being beside it or named.
- * @throws InputError with the nearest name
+ * Where a model lies: the name of an embedded, pulled or added one, a folder with the two files (ours or the official
+ * ones), or the transformer's file, the tokenizer being beside it or named.
+ * @throws InputError with the nearest name, or how to get an official model that is not here
  */
 export function findModel(name: string, { vqvae }: { vqvae?: string } = {}): ModelPlace {
-  const embedded = embeddedModels();
-  const known = embedded.find((model) => model.name === name);
+  const known = embeddedModels().find((model) => model.name === name);
+  const registered = known ? undefined : findRegistered(name);
+  if (registered) {
+    checkPresent(registered);
+    const { var: transformer, vqvae: tokenizer } = registered.files;
+    const files = { var: transformer.path, vqvae: vqvae ? tokenizerFile(vqvae) : tokenizer.path };
+    return { name, folder: dirname(transformer.path), files };
+  }
   const folder = known?.folder ?? name;
   const stat = statSync(folder, { throwIfNoEntry: false });
-  if (!stat) {
-    const names = embedded.map((model) => model.name);
-    const near = nearest(name, names);
-    const hint = near ? `, did you mean "${near}"?` : "";
-    throw new InputError(
-      `model "${name}" is neither embedded (${names.join(", ") || "none is"}) nor a file or folder${hint}; see: underpaint models list`,
-      { name, embedded: names },
-    );
-  }
+  if (!stat) throw unknownModel(name);
   const home = stat.isDirectory() ? folder : dirname(folder);
-  const transformer = stat.isDirectory() ? join(folder, MODEL_FILES.var) : folder;
+  const transformer = stat.isDirectory() ? fileIn(folder, "var") : folder;
   const tokenizer = vqvae ? tokenizerFile(vqvae) : tokenizerBeside(home);
   for (const [kind, file] of [
     ["transformer", transformer],
@@ -56,9 +62,40 @@ export function findModel(name: string, { vqvae }: { vqvae?: string } = {}): Mod
   return { name, folder: home, files: { var: transformer, vqvae: tokenizer } };
 }
 
+/** Says what is here, the nearest name, or how to get an official model. */
+export function unknownModel(name: string): InputError {
+  const here = [...embeddedModels(), ...registeredModels()].map((model) => model.name);
+  const official = OFFICIAL_MODELS.map((model) => model.name);
+  if (official.includes(name))
+    return new InputError(
+      `model "${name}" is an official one and not on this machine yet; get it with: underpaint models pull ${name}`,
+      { name },
+    );
+  const near = nearest(name, [...here, ...official]);
+  const hint = near ? `, did you mean "${near}"?` : "";
+  return new InputError(
+    `model "${name}" is neither embedded nor pulled or added (${here.join(", ") || "none is"}) nor a file or folder${hint}; see: underpaint models list`,
+    { name, here },
+  );
+}
+
+/** Official file names, where a folder has just one of the kind. */
+const OFFICIAL_NAMES = {
+  var: /^var_d\d+\.(safetensors|pth)$/,
+  vqvae: /^vae_.*\.(safetensors|pth)$/,
+} as const;
+
+/** Our file of a folder, or the official one if it is alone of its kind; where there is neither, ours. */
+function fileIn(folder: string, kind: keyof typeof MODEL_FILES): string {
+  const ours = join(folder, MODEL_FILES[kind]);
+  if (existsSync(ours) || !existsSync(folder)) return ours;
+  const official = readdirSync(folder).filter((name) => OFFICIAL_NAMES[kind].test(name));
+  return official.length === 1 ? join(folder, official[0]!) : ours;
+}
+
 /** A run of `train var` notes its tokenizer; elsewhere both files lie side by side. */
 function tokenizerBeside(folder: string): string {
-  const beside = join(folder, MODEL_FILES.vqvae);
+  const beside = fileIn(folder, "vqvae");
   if (existsSync(beside)) return beside;
   try {
     const { tokenizer } = JSON.parse(readFileSync(join(folder, "run.json"), "utf8")) as {

@@ -26,6 +26,8 @@ export interface ProgressOptions {
   from?: number;
   /** What is being done, before the bar. */
   what: string;
+  /** How a number of units is written; default as it is. */
+  shown?: (units: number) => string;
   /** Milliseconds; for tests. */
   now?: () => number;
 }
@@ -39,7 +41,7 @@ export function bar(share: number, width = WIDTH): string {
 /** A bar on `terminal`; lines now and then where it is no terminal. */
 export function progress(
   terminal: Terminal,
-  { of, from = 0, what, now = () => performance.now() }: ProgressOptions,
+  { of, from = 0, what, shown = String, now = () => performance.now() }: ProgressOptions,
 ): Progress {
   const begin = now();
   let [lastTime, lastDone, lastShown] = [begin, from, terminal.live ? 0 : begin - LINE + PATIENCE];
@@ -65,7 +67,7 @@ export function progress(
       }
       lastShown = time;
       const left = pace === undefined ? "" : `, ${duration(pace * (of - done))} left`;
-      const line = `${what} ${bar(done / of)} ${done}/${of}${left}${note && `  ${note}`}`;
+      const line = `${what} ${bar(done / of)} ${shown(done)}/${shown(of)}${left}${note && `  ${note}`}`;
       if (!terminal.live) return terminal.say(line);
       terminal.draw(`\r${line.slice(0, terminal.columns - 1)}\x1b[K`);
       standing = true;

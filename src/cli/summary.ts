@@ -2,11 +2,11 @@
 
 import { BYTES, type DType, sizeOf } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import { openFile, readTensorFile } from "../formats/node.ts";
-import { readSafetensorsHeader } from "../formats/safetensors.ts";
+import { openFile, openTensorFile } from "../formats/node.ts";
 import { imageSide, type VarConfig, type VqvaeConfig } from "../image/config.ts";
 import type { Drawing } from "../image/drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind, type Shapes } from "../image/infer-config.ts";
+import { NESTED } from "../image/model.ts";
 import { noteConfig, readNote } from "../image/note.ts";
 
 export interface TensorRow {
@@ -22,7 +22,7 @@ export interface Summary {
   readonly size: number;
   readonly format: string;
   /** What it is for: a model, or the state of a training run. */
-  readonly kind: "var" | "vqvae" | "training state" | "tensors";
+  readonly kind: "var" | "vqvae" | "trainer checkpoint" | "training state" | "tensors";
   /** Values in tensors that are trained, as far as names tell: everything that is a float. */
   readonly parameters: number;
   readonly config?: VarConfig | VqvaeConfig;
@@ -63,14 +63,25 @@ export async function summarize(file: string): Promise<Summary> {
     .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const common = { file, size, format, parameters, tensors: rows, metadata };
   if (metadata["underpaint.checkpoint"] !== undefined) return { ...common, kind: "training state" };
-  const kind = modelKind(tensors.keys());
-  if (kind === undefined) return { ...common, kind: "tensors" };
+  const inner = innerModel(tensors);
+  const model = modelKind((inner ?? tensors).keys());
+  if (model === undefined) return { ...common, kind: "tensors" };
+  const kind = inner ? "trainer checkpoint" : model;
   try {
-    return { ...common, kind, ...configOf(kind, file, contents) };
+    const own = inner ? { ...contents, tensors: inner } : contents;
+    return { ...common, kind, ...configOf(model, file, own) };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return { ...common, kind, doubt: error.message };
   }
+}
+
+/** The transformer inside a checkpoint of the official trainer. */
+function innerModel(tensors: Contents["tensors"]): Contents["tensors"] | undefined {
+  const own = [...tensors].filter(([name]) => name.startsWith(NESTED.var));
+  return own.length === 0
+    ? undefined
+    : new Map(own.map(([name, tensor]) => [name.slice(NESTED.var.length), tensor]));
 }
 
 function configOf(kind: "var" | "vqvae", file: string, { tensors, metadata }: Contents) {
@@ -89,20 +100,10 @@ function configOf(kind: "var" | "vqvae", file: string, { tensors, metadata }: Co
   return { config, pictureSize: imageSide(config) };
 }
 
-/** A safetensors file by its header alone; everything else whole, as its shapes are spread over it. */
+/** Names, types and shapes; the data stays on disk. */
 async function look(file: string): Promise<{ size: number; contents: Contents }> {
+  const contents = await openTensorFile(file, { verify: false });
   const source = await openFile(file);
-  try {
-    const { size } = source;
-    const ninth = size > 9 ? (await source.read(8, 1))[0] : undefined;
-    if (ninth !== 0x7b) return { size, contents: await readTensorFile(file) };
-    const { entries, metadata } = await readSafetensorsHeader(source);
-    return { size, contents: { format: "safetensors", tensors: entries, metadata } };
-  } catch (error) {
-    if (error instanceof InputError && !error.message.startsWith(file))
-      throw new InputError(`${file}: ${error.message}`, error.data);
-    throw error;
-  } finally {
-    await source.close();
-  }
+  await source.close();
+  return { size: source.size, contents };
 }

@@ -192,7 +192,7 @@ interface Opened {
 }
 
 /** Where the official trainer's resume checkpoints keep the two models. */
-const NESTED = { var: "trainer.var_wo_ddp.", vqvae: "trainer.vae_local." } as const;
+export const NESTED = { var: "trainer.var_wo_ddp.", vqvae: "trainer.vae_local." } as const;
 
 async function opened(
   source: ModelSource,
