@@ -30,6 +30,8 @@ const DTYPE_OF = new Map(Object.entries(CODE).map(([dtype, code]) => [code, dtyp
 /** Also the cap of the reference implementation. */
 const MAX_HEADER = 100_000_000;
 const METADATA = "__metadata__";
+/** What the header says of each tensor. */
+const ENTRY = ["dtype", "shape", "data_offsets"];
 
 /** Where one tensor lies; `offset` counts from the start of the file. */
 export interface SafetensorsEntry {
@@ -134,9 +136,9 @@ const isNumbers = (v: Json | undefined): v is readonly number[] =>
 
 function readEntry(name: string, info: Json, dataStart: number): SafetensorsEntry {
   const what = `safetensors: tensor ${JSON.stringify(name)}`;
-  if (!(info instanceof Map) || info.size !== 3)
-    throw new InputError(`${what}: wanted exactly dtype, shape and data_offsets`);
-  const [code, shape, offsets] = ["dtype", "shape", "data_offsets"].map((key) => info.get(key));
+  if (!(info instanceof Map) || info.size !== 3 || !ENTRY.every((key) => info.has(key)))
+    throw new InputError(`${what}: wanted exactly ${ENTRY.join(", ")}`);
+  const [code, shape, offsets] = ENTRY.map((key) => info.get(key));
   const dtype = typeof code === "string" ? DTYPE_OF.get(code) : undefined;
   if (!dtype)
     throw new InputError(
