@@ -18,6 +18,7 @@ import {
 } from "./infer-context.ts";
 import * as movement from "./infer-movement.ts";
 import * as products from "./infer-products.ts";
+import * as quantized from "./infer-quantized.ts";
 import { axisOf, broadcastShapes, type Dim } from "./shape.ts";
 
 const of =
@@ -181,4 +182,6 @@ export const infer: Readonly<Record<string, Rule>> = {
   ArgMin: of(NUMBERS, argReduce),
   TopK: of(NUMBERS, topK),
   LayerNormalization: of(FLOATS, layerNorm),
+  QuantizeLinear: quantized.quantize,
+  MatMulIntegerToFloat: quantized.matmul,
 };

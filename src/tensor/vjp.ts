@@ -203,4 +203,6 @@ export const vjp: Readonly<Record<string, Rule>> = {
 /** Ops of infer.ts that have no rule, and why: a gradient through them is an error, not a zero. */
 export const NO_GRADIENT: Readonly<Record<string, string>> = {
   Attention: "fused for inference; build training graphs from matmul and softmax",
+  QuantizeLinear: "rounds: its gradient is zero almost everywhere; train in float32",
+  MatMulIntegerToFloat: "reads whole numbers; train in float32",
 };

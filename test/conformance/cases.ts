@@ -3,7 +3,7 @@
 import type { Tensor } from "../../src/formats/dtype.ts";
 import { float32ToFloat16 } from "../../src/formats/float16.ts";
 import type { Value } from "../../src/tensor/graph.ts";
-import { addNode, ints } from "../../src/tensor/graph.ts";
+import { addNode, ints, scalar } from "../../src/tensor/graph.ts";
 import * as o from "../../src/tensor/ops.ts";
 import { type Rng, rng } from "../../src/tensor/rng.ts";
 import type { Shape } from "../../src/tensor/shape.ts";
@@ -324,6 +324,22 @@ add(
   "average pool, also where the edge is left over",
   (r) => ({ x: floats(r, [2, 3, 4, 6]), y: floats(r, [1, 1, 5, 5]) }),
   ({ x, y }) => [o.avgPool(x!, 2), o.avgPool(y!, 2)],
+);
+add(
+  "8 bits: levels, halves to even, kept in range; products of levels",
+  (r) => ({
+    x: tensor([2, 4], [0.5, 1.5, -0.5, 2.49, -200, 200, 0, -0.25]),
+    a: floats(r, [2, 3, 8]),
+    w: integers(r, [8, 5], { low: -127, high: 128, dtype: "int8" }),
+    s: floats(r, [5]),
+  }),
+  ({ x, a, w, s }) => {
+    const g = x!.graph;
+    const unsigned = { scale: scalar(g, 0.5), zero: scalar(g, 128, "uint8") };
+    const signed = { scale: scalar(g, 1), zero: scalar(g, 0, "int8") };
+    const product = o.matmulInt8(o.quantize(o.mul(a!, 40), unsigned), w!, s!);
+    return [o.quantize(x!, unsigned).levels, o.quantize(x!, signed).levels, product];
+  },
 );
 add(
   "attention: plain, added mask, bool mask",

@@ -4,6 +4,7 @@ import { elementwise } from "./elementwise.ts";
 import type { Kernel } from "./kernel.ts";
 import { movement } from "./movement.ts";
 import { products } from "./products.ts";
+import { quantized } from "./quantized.ts";
 import { reductions } from "./reductions.ts";
 
 export const kernels: Readonly<Record<string, Kernel>> = {
@@ -11,4 +12,5 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   ...movement,
   ...reductions,
   ...products,
+  ...quantized,
 };
