@@ -8,6 +8,8 @@ export interface FileRange {
   readonly path: string;
   readonly offset: number;
   readonly length: number;
+  /** What the file's key was when it was opened: with another one it is not to be mapped. */
+  readonly key?: string;
 }
 
 /** A tensor whose data is read when asked for, and at every asking anew: who asks holds the only copy. */
@@ -74,7 +76,8 @@ export function lazyRange(source: ByteSource, what: string, place: Place): LazyT
       return tensorFromBytes(what, { dtype, shape, bytes }).data;
     },
     // Nobody maps floats that begin between two floats.
-    ...(path !== undefined && offset % BYTES[dtype] === 0 && { file: { path, offset, length } }),
+    ...(path !== undefined &&
+      offset % BYTES[dtype] === 0 && { file: { path, offset, length, key } }),
     ...(key !== undefined && { key: `${key} ${dtype} ${offset}+${length}` }),
   };
 }

@@ -70,6 +70,14 @@ export async function openFile(path: string): Promise<FileSource> {
   };
 }
 
+/** Opens a file once more. @throws InputError when its key is another than it was */
+export async function openUnchanged(path: string, key: string): Promise<FileSource> {
+  const file = await openFile(path);
+  if (file.key === key) return file;
+  await file.close();
+  throw new InputError(`${path}: the file changed since it was opened; open it again`, { path });
+}
+
 /** A file that is opened for each reading: there is nothing to close. */
 export interface FileByPath extends ByteSource {
   readonly path: string;
@@ -87,12 +95,7 @@ export async function fileByPath(path: string): Promise<FileByPath> {
   await first.close();
   const real = await node.fs.realpath(path);
   let held: FileSource | undefined;
-  const reopen = async (): Promise<FileSource> => {
-    const file = await openFile(real);
-    if (file.key === first.key) return file;
-    await file.close();
-    throw new InputError(`${path}: the file changed since it was opened; open it again`, { path });
-  };
+  const reopen = () => openUnchanged(real, first.key);
   const whileOpen = async <T>(body: () => Promise<T>): Promise<T> => {
     const file = await reopen();
     held = file;

@@ -10,6 +10,7 @@ import {
   type Weight,
   weightBytes,
 } from "../../formats/lazy.ts";
+import { openUnchanged } from "../../formats/node.ts";
 import type { OnnxInitializer } from "../../formats/onnx.ts";
 import type { Value } from "../graph.ts";
 import { MODEL_BYTES, type PlaceWeights, placeInModel } from "./ort-weights.ts";
@@ -47,6 +48,7 @@ export const placeOnDisk =
   ({ computedInModel = 2 ** 26, ...cache }: DiskOptions = {}): PlaceWeights =>
   async (weights) => {
     const { model, mapped, written } = sortWeights(weights, computedInModel);
+    await checkUnchanged(mapped.map(([, range]) => range));
     const file = written.size > 0 ? await writtenFile(written, cache) : undefined;
     const outside = [...mapped, ...(file?.places ?? [])];
     const { placed } = await placeInModel(model);
@@ -70,17 +72,24 @@ function sortWeights(weights: ReadonlyMap<Value, Weight>, computedInModel: numbe
   const isComputedWritten = bytes(computed) > computedInModel;
   const inMemory = bytes(held) - (isComputedWritten ? bytes(computed) : 0);
   const isAllWritten = inMemory > MODEL_BYTES / 2; // the runtime holds them twice while it compiles
-  // Folders on several drives have no common root: what lies on another than the first is written.
-  const roots = large.flatMap(([, w]) => (isLazy(w) && w.file ? [rootOf(w.file)] : []));
+  // Several drives have no common root: what lies on another than the first is computed, so to say.
+  const first = large.map(([, w]) => (isLazy(w) ? w.file : undefined)).find((file) => file);
   for (const [v, weight] of weights) {
     const file = isLazy(weight) ? weight.file : undefined;
     if (weightBytes(weight) < LEAST) model.set(v, weight);
-    else if (file && rootOf(file) === roots[0]) mapped.push([v, file]);
+    else if (file && rootOf(file) === rootOf(first!)) mapped.push([v, file]);
     else if (isLazy(weight) ? isComputedWritten || isAllWritten : isAllWritten)
       written.set(v, weight);
     else model.set(v, weight);
   }
   return { model, mapped, written };
+}
+
+/** The runtime maps by name: whatever lies there now. */
+async function checkUnchanged(ranges: readonly FileRange[]): Promise<void> {
+  const keys = new Map(ranges.map(({ path, key }) => [path, key]));
+  for (const [path, key] of keys)
+    if (key !== undefined) await (await openUnchanged(path, key)).close();
 }
 
 const rootOf = ({ path }: FileRange): string => node.path.parse(path).root;

@@ -86,6 +86,15 @@ describe("weights to be read", () => {
         expect(await results(backend, model((await openTensorFile(file)).tensors))).toEqual(wanted);
     });
 
+  test("are not mapped from a file that has been replaced", async () => {
+    const path = join(folder, "replaced.safetensors");
+    await writeFile(path, writeSafetensors(tensors));
+    const graph = model((await openTensorFile(path)).tensors);
+    await rm(path);
+    await writeFile(path, writeSafetensors(new Map([...tensors, ["more", wave(1)]])));
+    await expect(ortNode().compile(graph)).rejects.toThrow(/the file changed since it was opened/);
+  });
+
   test("are looked at by the check for NaN", async () => {
     const bad = wave(96, 64);
     (bad.data as Float32Array)[5] = Number.NaN;
