@@ -43,7 +43,8 @@ async function place(): Promise<string> {
   return join(folder, "file.pth");
 }
 
-const QUICK: DownloadOptions = { pause: 1, idle: 2000, enough: 1 };
+// The idle time is long: a busy machine may keep a test waiting for seconds.
+const QUICK: DownloadOptions = { pause: 1, idle: 20_000, enough: 1 };
 
 async function fetchTo(path: string, options: DownloadOptions = {}): Promise<DownloadStep[]> {
   const steps: DownloadStep[] = [];
