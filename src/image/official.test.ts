@@ -1,80 +1,47 @@
-/** The released models by their layouts: found from names and shapes alone, with the published numbers of parameters. */
+/** The table of official models against the layouts that follow from their depth, and where files are asked for. */
 
-import { expect } from "vitest";
-import { officialWeights, readLayout } from "../../test/official-like.ts";
-import { sharedTest } from "../../test/shared.ts";
-import type { Weight } from "../formats/lazy.ts";
-import type { VarConfig } from "./config.ts";
-import { loadVar } from "./model.ts";
+import { describe, expect, test } from "vitest";
+import { BYTES, sizeOf } from "../formats/dtype.ts";
+import type { ParamSpec } from "../nn/spec.ts";
+import { PATCH_NUMS, varConfig, vqvaeConfig } from "./config.ts";
+import { OFFICIAL_MODELS, officialSources, plausibleSize } from "./official.ts";
+import { varSpecs } from "./var-layout.ts";
+import { vqvaeSpecs } from "./vqvae-layout.ts";
 
-const LAYOUTS = "fixtures/var/layouts";
-const VAE_PARAMETERS = 108_948_355;
+const bytesOf = (specs: readonly ParamSpec[]): number =>
+  specs.reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * BYTES[dtype], 0);
 
-/** Of the official zoo: parameters, pixels and what else a file tells. Tokenizers have one file for all sizes. */
-const ZOO: Readonly<
-  Record<string, { parameters: number; size: number; vae?: string; config: Partial<VarConfig> }>
-> = {
-  var_d16: { parameters: 310_283_520, size: 256, config: { depth: 16, width: 1024, heads: 16 } },
-  var_d20: { parameters: 600_917_136, size: 256, config: { depth: 20, width: 1280, heads: 20 } },
-  var_d24: { parameters: 1_033_399_360, size: 256, config: { depth: 24, width: 1536, heads: 24 } },
-  var_d30: { parameters: 2_010_020_356, size: 256, config: { depth: 30, width: 1920, heads: 30 } },
-  var_d36: {
-    parameters: 2_353_893_904,
-    size: 512,
-    config: { depth: 36, width: 2304, heads: 36, sharedAdaLN: true },
-  },
-  "var_d36 ": {
-    parameters: 2_353_893_904,
-    size: 512,
-    vae: "vae_ch160v4096z32_512pn",
-    config: { depth: 36 },
-  },
-};
+describe("the official models", () => {
+  test.each(OFFICIAL_MODELS)("$name has the bytes of its layout", (model) => {
+    const { name, depth, size, classes } = model;
+    expect(name).toBe(`var-d${depth}`);
+    expect(model.var.file).toBe(`var_d${depth}.pth`);
+    const patchNums = PATCH_NUMS[size / 16]!;
+    const config = varConfig(depth, { patchNums, classes, sharedAdaLN: size === 512 });
+    expect(model.var.bytes).toBe(bytesOf(varSpecs(config)));
+    expect(model.vqvae.bytes).toBe(bytesOf(vqvaeSpecs(vqvaeConfig())));
+  });
 
-for (const [name, { parameters, size, vae = "vae_ch160v4096z32", config }] of Object.entries(ZOO))
-  sharedTest(
-    `${name.trim()} with ${vae} is loaded without its data and has ${parameters} parameters`,
-    [`${LAYOUTS}/${name.trim()}.tsv`, `${LAYOUTS}/${vae}.tsv`],
-    async (transformer, tokenizer) => {
-      const model = await loadVar({
-        var: { tensors: onlySmall(transformer!) },
-        vqvae: { tensors: onlySmall(tokenizer!) },
-      });
-      expect(model.info.parameters).toEqual({ transformer: parameters, tokenizer: VAE_PARAMETERS });
-      expect(model.size).toBe(size);
-      expect(model.config).toMatchObject({ ...config, attnL2Norm: true, classes: 1000 });
-    },
-  );
+  test("may be in half precision, but are no login page and no trap", () => {
+    const [least, most] = plausibleSize({ file: "f", bytes: 1e9 });
+    expect(least).toBeLessThan(5e8);
+    expect(least).toBeGreaterThan(1e8);
+    expect(most).toBeLessThan(2e9);
+  });
+});
 
-for (const name of ["var_d20", "var_d24"])
-  sharedTest(
-    `an older file of ${name}, without temperatures, is loaded with plain attention`,
-    [`${LAYOUTS}/${name}.tsv`, `${LAYOUTS}/vae_ch160v4096z32.tsv`],
-    async (transformer, tokenizer) => {
-      const tensors = [...onlySmall(transformer!)].filter(([key]) => !key.includes("scale_mul"));
-      const model = await loadVar({
-        var: { tensors: new Map(tensors) },
-        vqvae: { tensors: onlySmall(tokenizer!) },
-      });
-      const { parameters, config } = ZOO[name]!;
-      const temperatures = config.depth! * config.heads!;
-      expect(model.config).toMatchObject({ ...config, attnL2Norm: false });
-      expect(model.info.parameters.transformer).toBe(parameters - temperatures);
-    },
-  );
+describe("sources", () => {
+  const file = OFFICIAL_MODELS[0]!.var;
 
-/** The layout's tensors; reading one of more than 32 MB fails the test. */
-const onlySmall = (layout: string): Map<string, Weight> =>
-  new Map(
-    [...officialWeights(readLayout(layout), 1)].map(([name, weight]) => [
-      name,
-      {
-        ...weight,
-        read: async () => {
-          const data = await weight.read();
-          expect(data.byteLength, name).toBeLessThan(2 ** 25);
-          return data;
-        },
-      },
-    ]),
-  );
+  test("are the hub, another hub, or mirrors in turn", () => {
+    const path = "FoundationVision/var/resolve/main/var_d16.pth";
+    expect(officialSources(file, {})).toEqual([`https://huggingface.co/${path}`]);
+    expect(officialSources(file, { HF_ENDPOINT: "https://hub.example/" })).toEqual([
+      `https://hub.example/${path}`,
+    ]);
+    const mirrors = "https://a.example/var/, https://b.example";
+    expect(
+      officialSources(file, { UNDERPAINT_MODEL_MIRROR: mirrors, HF_ENDPOINT: "https://c.example" }),
+    ).toEqual(["https://a.example/var/var_d16.pth", "https://b.example/var_d16.pth"]);
+  });
+});
