@@ -61,7 +61,7 @@ async function readIfPng(file: string): Promise<Png | undefined> {
 
 /** Text is from outside: control characters would reach the terminal. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const visible = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f]/g, "\ufffd");
+export const visible = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f]/g, "\ufffd");
 
 function tellPicture(
   terminal: Terminal,

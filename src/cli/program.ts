@@ -4,13 +4,27 @@ import { Command } from "commander";
 import { addDoctor } from "./doctor.ts";
 import { failure } from "./errors.ts";
 import { addInfo } from "./info.ts";
+import { addKeygen } from "./keygen.ts";
+import { addLedger } from "./ledger.ts";
 import { addModels } from "./models.ts";
 import { VERSION } from "./package.ts";
 import { addSample } from "./sample.ts";
+import { addSign } from "./sign.ts";
 import type { Terminal } from "./terminal.ts";
 import { addTrain } from "./train.ts";
+import { addVerify } from "./verify.ts";
 
-const COMMANDS = [addSample, addTrain, addInfo, addModels, addDoctor] as const;
+const COMMANDS = [
+  addSample,
+  addTrain,
+  addInfo,
+  addModels,
+  addKeygen,
+  addSign,
+  addVerify,
+  addLedger,
+  addDoctor,
+] as const;
 
 /** All commands, throwing CommanderError instead of ending the process. */
 export function createProgram(terminal: Terminal): Command {
