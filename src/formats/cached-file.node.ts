@@ -10,8 +10,11 @@ const IN_USE_MS = 60 * 60 * 1000;
 const USED = ".used";
 const DEFAULT_MOST = 32 * 2 ** 30;
 
+/** Where what is made for the runtime is kept. */
+export const compiledFolder = (): string => node.path.join(cacheFolder(), "compiled");
+
 export interface CacheOptions {
-  /** Default: `compiled` in `cacheFolder()`. */
+  /** Default: `compiledFolder()`. */
   folder?: string;
   /** Bytes that all files of the folder may take; those used longest ago go first. Default 32 GiB. */
   most?: number;
@@ -25,7 +28,7 @@ export interface CacheOptions {
  */
 export async function cachedFile(
   { name, size, make }: { name: string; size: number; make: () => AsyncIterable<Uint8Array> },
-  { folder = node.path.join(cacheFolder(), "compiled"), most = DEFAULT_MOST }: CacheOptions = {},
+  { folder = compiledFolder(), most = DEFAULT_MOST }: CacheOptions = {},
 ): Promise<string> {
   const { mkdir, stat, writeFile } = node.fs;
   const path = node.path.join(folder, name);

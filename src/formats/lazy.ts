@@ -95,25 +95,29 @@ export interface Derivation<K extends string> {
 
 /**
  * Replaces a weight by tensors computed from it when they are needed, e.g. float32 by int8 values and their scales.
- * The source is read, and `make` runs, once for all outputs when these are read one after the other; nothing is kept
- * once each has been read.
+ * The source is read, and `make` runs, once for all outputs when these are read one after the other; of what has been
+ * read nothing is kept.
  */
 export function deriveWeights<K extends string>(
   source: Weight,
   { name, outputs, make }: Derivation<K>,
 ): Record<K, LazyTensor> {
   const keys = Object.keys(outputs) as K[];
-  let made: { readonly all: Promise<Readonly<Record<K, TypedArray>>>; left: Set<K> } | undefined;
+  let made: { readonly all: Promise<Map<K, TypedArray>>; readonly left: Set<K> } | undefined;
+  const makeAll = async (): Promise<Map<K, TypedArray>> => {
+    const results = make((await readWeight(source)).data);
+    return new Map(keys.map((key) => [key, results[key]]));
+  };
   const read = async (key: K): Promise<TypedArray> => {
-    if (!made?.left.has(key)) {
-      const all = readWeight(source).then(({ data }) => make(data));
-      made = { all, left: new Set(keys) };
-    }
+    if (!made?.left.has(key)) made = { all: makeAll(), left: new Set(keys) };
     const { all, left } = made;
     left.delete(key);
     if (left.size === 0) made = undefined;
     try {
-      return (await all)[key];
+      const results = await all;
+      const data = results.get(key)!;
+      results.delete(key);
+      return data;
     } catch (error) {
       made = undefined; // a failure is not kept for the others
       throw error;

@@ -147,7 +147,9 @@ async function readLegacyContainer(source: ByteSource, scene: PthScene): Promise
   if (next(NO_NAMES) !== LEGACY_MAGIC) refuse("the file is neither zip nor a legacy checkpoint");
   const protocol = next(NO_NAMES);
   if (protocol !== LEGACY_PROTOCOL)
-    refuse(`legacy protocol ${String(protocol)}, wanted ${LEGACY_PROTOCOL}`);
+    refuse(
+      `legacy protocol ${typeof protocol === "object" ? "of no number" : String(protocol)}, wanted ${LEGACY_PROTOCOL}`,
+    );
   const system = next(NO_NAMES);
   if (!(system instanceof Map) || system.get("little_endian") !== true)
     refuse("the byte order is big; only little-endian files are read");

@@ -250,7 +250,7 @@ export function pthScene(): PthScene {
     const [, type, key, location, numel, view] = id as PickleValue[];
     if (!(type instanceof Named) || typeof key !== "string" || typeof location !== "string")
       return refuse("wanted type, key and location of a storage");
-    if (!isCount(numel)) return refuse(`the storage has ${String(numel)} elements`);
+    if (!isCount(numel)) return refuse("the storage has no number of elements");
     if (!isNone(view)) return refuse("views of storages are not supported; save the file again");
     const before = storages.get(key);
     if (before && (before.dtype !== type.dtype || before.shape[0] !== numel))

@@ -2,7 +2,7 @@
 
 import { node } from "../../formats/builtins.node.ts";
 import { bytesOf } from "../../formats/bytes.ts";
-import { type CacheOptions, cachedFile } from "../../formats/cached-file.node.ts";
+import { type CacheOptions, cachedFile, compiledFolder } from "../../formats/cached-file.node.ts";
 import {
   type FileRange,
   isLazy,
@@ -47,7 +47,10 @@ export interface DiskOptions extends CacheOptions {
 export const placeOnDisk =
   ({ computedInModel = 2 ** 26, ...cache }: DiskOptions = {}): PlaceWeights =>
   async (weights) => {
-    const { model, mapped, written } = sortWeights(weights, computedInModel);
+    const { model, mapped, written } = onOneDrive(sortWeights(weights, computedInModel), {
+      weights,
+      folder: cache.folder ?? compiledFolder(),
+    });
     await checkUnchanged(mapped.map(([, range]) => range));
     const file = written.size > 0 ? await writtenFile(written, cache) : undefined;
     const outside = [...mapped, ...(file?.places ?? [])];
@@ -64,25 +67,38 @@ export const placeOnDisk =
 function sortWeights(weights: ReadonlyMap<Value, Weight>, computedInModel: number): Sorted {
   const [model, written] = [new Map<Value, Weight>(), new Map<Value, Weight>()];
   const mapped: (readonly [Value, FileRange])[] = [];
-  const large = [...weights].filter(([, weight]) => weightBytes(weight) >= LEAST);
-  const held = large.filter(([, weight]) => !isLazy(weight) || !weight.file);
-  const bytes = (some: typeof large) =>
+  const all = [...weights];
+  const held = all.filter(([, weight]) => !isLazy(weight) || !weight.file);
+  const bytes = (some: typeof all) =>
     some.reduce((sum, [, weight]) => sum + weightBytes(weight), 0);
   const computed = held.filter(([, weight]) => isLazy(weight));
   const isComputedWritten = bytes(computed) > computedInModel;
   const inMemory = bytes(held) - (isComputedWritten ? bytes(computed) : 0);
   const isAllWritten = inMemory > MODEL_BYTES / 2; // the runtime holds them twice while it compiles
-  // Several drives have no common root: what lies on another than the first is computed, so to say.
-  const first = large.map(([, w]) => (isLazy(w) ? w.file : undefined)).find((file) => file);
+  // What lies on another drive than the first is read into the model.
+  const first = all.map(([, w]) => (isLazy(w) ? w.file : undefined)).find((file) => file);
   for (const [v, weight] of weights) {
     const file = isLazy(weight) ? weight.file : undefined;
-    if (weightBytes(weight) < LEAST) model.set(v, weight);
-    else if (file && rootOf(file) === rootOf(first!)) mapped.push([v, file]);
-    else if (isLazy(weight) ? isComputedWritten || isAllWritten : isAllWritten)
-      written.set(v, weight);
+    const isSmall = weightBytes(weight) < LEAST;
+    if (file && !isSmall && rootOf(file) === rootOf(first!)) mapped.push([v, file]);
+    // Small ones too: computing one may mean computing the large one beside it.
+    else if (isLazy(weight) && !file && isComputedWritten) written.set(v, weight);
+    else if (isAllWritten && !isSmall) written.set(v, weight);
     else model.set(v, weight);
   }
   return { model, mapped, written };
+}
+
+/** Several drives have no common root: if anything is written on another drive, everything is. */
+function onOneDrive(
+  sorted: Sorted,
+  { weights, folder }: { weights: ReadonlyMap<Value, Weight>; folder: string },
+): Sorted {
+  const { model, mapped, written } = sorted;
+  const { root } = node.path.parse(node.path.resolve(folder));
+  if (written.size === 0 || mapped.every(([, range]) => rootOf(range) === root)) return sorted;
+  const moved = mapped.map(([v]) => [v, weights.get(v)!] as const);
+  return { model, mapped: [], written: new Map([...written, ...moved]) };
 }
 
 /** The runtime maps by name: whatever lies there now. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bytesOf } from "../../formats/bytes.ts";
 import { sizeOf, type Tensor } from "../../formats/dtype.ts";
-import type { LazyTensor, Weight } from "../../formats/lazy.ts";
+import { deriveWeights, type LazyTensor, type Weight } from "../../formats/lazy.ts";
 import { openTensorFile } from "../../formats/node.ts";
 import { safetensorsHeader, writeSafetensors } from "../../formats/safetensors.ts";
 import { type Backend, openBackend } from "../backend.ts";
@@ -154,6 +154,27 @@ describe("weights that are computed", () => {
     const other = lazily(wave(96, 64), "W 2");
     await results(backend(at), model(new Map([...weights, ["W", other]])));
     expect(other.readings).toBe(1);
+  });
+
+  test("are not computed again for the small ones among them", async () => {
+    const at = cached("derived");
+    const source = lazily(tensors.get("W")!, "W");
+    const parts = () =>
+      deriveWeights(source, {
+        name: "halves",
+        outputs: {
+          W: { dtype: "float32", shape: [96, 64] },
+          b: { dtype: "float32", shape: [96] },
+        },
+        make: (data) => ({
+          W: Float32Array.from(data as Float32Array, (x) => x / 2),
+          b: (data as Float32Array).slice(0, 96),
+        }),
+      });
+    const weights = () => new Map<string, Weight>([...tensors, ...Object.entries(parts())]);
+    const first = await results(backend(at), model(weights()));
+    expect(await results(backend(at), model(weights()))).toEqual(first);
+    expect(source.readings).toBe(1);
   });
 
   test("without a key leave nothing behind", async () => {
