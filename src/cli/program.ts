@@ -9,6 +9,7 @@ import { addLedger } from "./ledger.ts";
 import { addModels } from "./models.ts";
 import { VERSION } from "./package.ts";
 import { addSample } from "./sample.ts";
+import { addScan } from "./scan.ts";
 import { addSign } from "./sign.ts";
 import type { Terminal } from "./terminal.ts";
 import { addTrain } from "./train.ts";
@@ -19,6 +20,7 @@ const COMMANDS = [
   addTrain,
   addInfo,
   addModels,
+  addScan,
   addKeygen,
   addSign,
   addVerify,
