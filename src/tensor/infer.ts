@@ -183,5 +183,7 @@ export const infer: Readonly<Record<string, Rule>> = {
   TopK: of(NUMBERS, topK),
   LayerNormalization: of(FLOATS, layerNorm),
   QuantizeLinear: quantized.quantize,
+  DequantizeLinear: quantized.dequantize,
   MatMulIntegerToFloat: quantized.matmul,
+  QLinearConv: quantized.conv,
 };

@@ -18,10 +18,10 @@ export type Replace = (node: Node, copied: (value: Value) => Value) => readonly 
 /**
  * The same graph with some nodes replaced. Names of inputs, outputs and of the constants still used stay.
  * @param replace builds into the copy, from copies of the old node's inputs: `copied(node.inputs[0]!)`
+ * @param known receives what stands for each old value
  */
-export function rewrite(g: Graph, replace: Replace): Graph {
+export function rewrite(g: Graph, replace: Replace, known = new Map<Value, Value>()): Graph {
   const copy = createGraph(g.name);
-  const known = new Map<Value, Value>();
   for (const v of g.inputs) known.set(v, input(copy, v.name, v.shape, v.dtype));
   const copied = (v: Value): Value => {
     let twin = known.get(v);

@@ -204,5 +204,7 @@ export const vjp: Readonly<Record<string, Rule>> = {
 export const NO_GRADIENT: Readonly<Record<string, string>> = {
   Attention: "fused for inference; build training graphs from matmul and softmax",
   QuantizeLinear: "rounds: its gradient is zero almost everywhere; train in float32",
+  DequantizeLinear: "reads whole numbers; train in float32",
   MatMulIntegerToFloat: "reads whole numbers; train in float32",
+  QLinearConv: "reads whole numbers; train in float32",
 };

@@ -3,7 +3,7 @@
 import type { Tensor } from "../../src/formats/dtype.ts";
 import { float32ToFloat16 } from "../../src/formats/float16.ts";
 import type { Value } from "../../src/tensor/graph.ts";
-import { addNode, ints, scalar } from "../../src/tensor/graph.ts";
+import { addNode, constant, ints, scalar } from "../../src/tensor/graph.ts";
 import * as o from "../../src/tensor/ops.ts";
 import { type Rng, rng } from "../../src/tensor/rng.ts";
 import type { Shape } from "../../src/tensor/shape.ts";
@@ -338,9 +338,43 @@ add(
     const unsigned = { scale: scalar(g, 0.5), zero: scalar(g, 128, "uint8") };
     const signed = { scale: scalar(g, 1), zero: scalar(g, 0, "int8") };
     const product = o.matmulInt8(o.quantize(o.mul(a!, 40), unsigned), w!, s!);
-    return [o.quantize(x!, unsigned).levels, o.quantize(x!, signed).levels, product];
+    const [levels, other] = [o.quantize(x!, unsigned), o.quantize(x!, signed)];
+    return [levels.levels, other.levels, o.dequantize(levels), o.dequantize(other), product];
   },
 );
+for (const [pads, strides] of [
+  [
+    [1, 1, 1, 1],
+    [1, 1],
+  ],
+  [
+    [0, 0, 1, 1],
+    [2, 2],
+  ],
+] as const)
+  add(
+    `8 bits: convolution with stride ${strides[0]}`,
+    (r) => ({
+      x: floats(r, [2, 8, 6, 5]),
+      w: integers(r, [4, 8, 3, 3], { low: -127, high: 128, dtype: "int8" }),
+      s: floats(r, [4], { low: 0.01, high: 0.02 }),
+      b: integers(r, [4], { low: -3000, high: 3000, dtype: "int32" }),
+    }),
+    ({ x, w, s, b }) => {
+      const g = x!.graph;
+      const at = (scale: number, zero: number) => ({
+        scale: scalar(g, scale),
+        zero: scalar(g, zero, "uint8"),
+      });
+      const zero = constant(g, { dtype: "int8", shape: [4], data: new Int8Array(4) });
+      const weight = { levels: w!, scale: s!, zero };
+      const attrs = { kernel_shape: [3, 3], pads, strides };
+      const y = o.conv2dInt8(o.quantize(x!, at(0.0157, 101)), weight, {
+        ...{ bias: b!, to: at(0.37, 130), attrs },
+      });
+      return o.dequantize(y);
+    },
+  );
 add(
   "attention: plain, added mask, bool mask",
   (r) => ({

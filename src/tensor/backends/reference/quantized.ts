@@ -1,4 +1,4 @@
-/** Reference kernels of products in 8 bits. */
+/** Reference kernels of products and convolutions in 8 bits. */
 
 import { type Arr, arr } from "./array.ts";
 import type { Kernel } from "./kernel.ts";
@@ -13,27 +13,54 @@ function roundEven(x: number): number {
   return rest < 0.5 || (rest === 0.5 && down % 2 === 0) ? down : down + 1;
 }
 
-/** x / scale, rounded, moved by the zero point and kept in range. */
+/** Rounded, moved by the zero point and kept in range. */
+function toLevels(units: Float64Array, shape: readonly number[], zero: Arr): Arr {
+  const [least, most] = RANGE[zero.dtype as keyof typeof RANGE];
+  const level = (unit: number) => Math.min(most, Math.max(least, roundEven(unit) + zero.data[0]!));
+  return arr(zero.dtype, shape, units.map(level));
+}
+
 const quantize: Kernel = ({ x: [x, scale, zero] }) => {
-  const { dtype, data } = zero!;
-  const [least, most] = RANGE[dtype as keyof typeof RANGE];
-  const out = arr(dtype, x!.shape);
-  for (let i = 0; i < out.data.length; i++) {
-    const level = roundEven(Math.fround(x!.data[i]! / scale!.data[0]!)) + data[0]!;
-    out.data[i] = Math.min(most, Math.max(least, level));
-  }
-  return [out];
+  const units = x!.data.map((v) => Math.fround(v / scale!.data[0]!));
+  return [toLevels(units, x!.shape, zero!)];
+};
+
+const moved = ({ shape, data }: Arr, zero: number): Arr =>
+  arr(
+    "int32",
+    shape,
+    data.map((level) => level - zero),
+  );
+
+const dequantize: Kernel = ({ x: [x, scale, zero] }) => {
+  const { shape, data } = moved(x!, zero!.data[0]!);
+  return [
+    arr(
+      "float32",
+      shape,
+      data.map((level) => level * scale!.data[0]!),
+    ),
+  ];
+};
+
+/** Exact sums times both scales, in units of the result's scale. */
+const conv: Kernel = (c) => {
+  const [x, xScale, xZero, w, wScales, wZeros, yScale, yZero, bias] = c.x as Arr[];
+  if (wZeros!.data.some((zero) => zero !== 0))
+    throw new RangeError("QLinearConv: zero points of weights must be 0");
+  const sums = products.Conv!({ ...c, x: [moved(x!, xZero!.data[0]!), w!, bias!] })[0]!;
+  const [, O, H, W] = sums.shape as [number, number, number, number];
+  const units = sums.data.map((total, i) => {
+    const channel = Math.floor(i / (H * W)) % O;
+    return Math.fround(total * ((xScale!.data[0]! * wScales!.data[channel]!) / yScale!.data[0]!));
+  });
+  return [toLevels(units, sums.shape, yZero!)];
 };
 
 /** (A - zero)·B, exact, times A's scale and the scale of B's column. */
 const matmul: Kernel = (c) => {
   const [a, b, scale, scales, zero] = c.x as [Arr, Arr, Arr, Arr, Arr];
-  const moved = arr(
-    "int32",
-    a.shape,
-    a.data.map((level) => level - zero.data[0]!),
-  );
-  const [product] = products.MatMul!({ ...c, x: [moved, b] }) as [Arr];
+  const [product] = products.MatMul!({ ...c, x: [moved(a, zero.data[0]!), b] }) as [Arr];
   const columns = scales.data.length;
   const out = arr("float32", product.shape);
   for (let i = 0; i < out.data.length; i++)
@@ -43,5 +70,7 @@ const matmul: Kernel = (c) => {
 
 export const quantized: Readonly<Record<string, Kernel>> = {
   QuantizeLinear: quantize,
+  DequantizeLinear: dequantize,
+  QLinearConv: conv,
   MatMulIntegerToFloat: matmul,
 };
