@@ -2,9 +2,11 @@
 
 import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
+import { weightBytes } from "../formats/lazy.ts";
 import { openTensorFile, readTensorFile } from "../formats/node.ts";
 import { embeddedModels } from "./embedded.node.ts";
 import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
+import { checkPresent, findRegistered } from "./registry.node.ts";
 
 /** Where the two halves of a model lie. */
 export interface VarPaths {
@@ -19,30 +21,38 @@ const NAMES = {
 };
 
 /**
- * Loads a model by the name of an embedded one ("emoji64"), from a folder with `var.safetensors` and `vqvae.safetensors` (or the official `var_d16.pth` and
- * `vae_ch160v4096z32.pth`), or from two files of any supported format.
+ * Loads a model by the name of an embedded ("emoji64"), pulled ("var-d16") or added one, from a folder with
+ * `var.safetensors` and `vqvae.safetensors` (or the official `var_d16.pth` and `vae_ch160v4096z32.pth`), or from two
+ * files of any supported format.
  * @throws InputError when a file is missing, ambiguous or not what it should be
  */
 export async function loadVarFrom(
   from: string | VarPaths,
   options: LoadOptions = {},
 ): Promise<Var> {
-  const paths = typeof from === "string" ? await pathsIn(folderOf(from)) : from;
+  const paths = typeof from === "string" ? await pathsOf(from) : from;
   const files = { var: await fileAt(paths.var), vqvae: await fileAt(paths.vqvae) };
   return loadVar(files, options);
 }
 
-const folderOf = (name: string): string =>
-  embeddedModels().find((model) => model.name === name)?.folder ?? name;
+/** A name before a folder, as on the command line. */
+async function pathsOf(name: string): Promise<VarPaths> {
+  const embedded = embeddedModels().find((model) => model.name === name);
+  const registered = embedded ? undefined : findRegistered(name);
+  if (!registered) return pathsIn(embedded?.folder ?? name);
+  checkPresent(registered);
+  return { var: registered.files.var.path, vqvae: registered.files.vqvae.path };
+}
 
-/** Smaller files are read whole: what is made of them need not be made again from disk. */
+/** Models of fewer bytes are read whole: what is made of their tensors need not be made again from disk. */
 const LARGE = 2 ** 26;
 
 async function fileAt(path: string): Promise<ModelFile> {
-  const found = await node.fs.stat(path).catch(() => undefined);
-  const isLarge = (found?.size ?? 0) > LARGE;
-  const { tensors, metadata } = await (isLarge ? openTensorFile(path) : readTensorFile(path));
-  return { tensors, metadata, what: path };
+  // CRCs are compared once: here where the data is read later, by readTensorFile where it is read now.
+  const { tensors } = await openTensorFile(path, { verify: false });
+  const bytes = [...tensors.values()].reduce((sum, weight) => sum + weightBytes(weight), 0);
+  const read = bytes > LARGE ? openTensorFile : readTensorFile;
+  return { ...(await read(path)), what: path };
 }
 
 async function pathsIn(folder: string): Promise<VarPaths> {
