@@ -12,6 +12,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** Milliseconds between two looks at the pace: that of single pieces jumps about. */
 const LOOK = 500;
+/** Weight of the past at each look. */
+const MEMORY = 0.95;
 
 interface PullFlags {
   readonly offline: boolean;
@@ -107,6 +109,7 @@ function pullBar(terminal: Terminal): PullBar {
   let what = "";
   let received = 0;
   let last = { time: 0, done: 0 };
+  let [ms, came] = [0, 0]; // both fading: their ratio is the rate
   const clear = () => bar?.clear();
   const move = (name: string, done: number, of: number) => {
     const time = performance.now();
@@ -115,10 +118,12 @@ function pullBar(terminal: Terminal): PullBar {
       bar = progress(terminal, { of, from: done, what: name, shown: bytes });
       what = name;
       last = { time, done };
+      [ms, came] = [0, 0];
     }
     if (time - last.time < LOOK && done < of) return;
-    const pace = ((done - last.done) / (time - last.time)) * 1000;
-    bar!.update(done, Number.isFinite(pace) ? `${bytes(pace)}/s` : "");
+    ms = ms * MEMORY + time - last.time;
+    came = came * MEMORY + done - last.done;
+    bar!.update(done, ms > 0 ? `${bytes((came / ms) * 1000)}/s` : "");
     last = { time, done };
   };
   return {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vit
 import { type FaultyServer, faultyServer } from "../../test/faulty-server.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { varConfig, vqvaeConfig } from "../image/config.ts";
+import { loadVarFrom } from "../image/node.ts";
 import { modelMetadata } from "../image/note.ts";
 import type { OfficialModel } from "../image/official.ts";
 import { varSpecs } from "../image/var-layout.ts";
@@ -126,6 +127,9 @@ describe("an official model", () => {
     const out = join(home, "picture.png");
     expect((await underpaint("sample", "1", "--model", "var-d16", "--out", out)).code).toBe(0);
     expect(existsSync(out)).toBe(true);
+    const model = await loadVarFrom("var-d16");
+    expect(model.info).toMatchObject({ depth: 2, size: 8 });
+    await model.release();
     const verified = await underpaint("models", "verify", "var-d16");
     expect(verified.out.match(/as recorded/g)).toHaveLength(2);
     expect(verified.code).toBe(0);

@@ -47,6 +47,18 @@ describe("the bar", () => {
     expect(last.replace("\r", "").replace("\x1b[K", "").length).toBeLessThan(60);
   });
 
+  test("pauses between bursts count by their time, not one by one", () => {
+    const { heard, ends, clock, now } = listening();
+    const shown = progress(ends, { of: 1000, what: "work", now });
+    // Ten units at once, then one after four seconds: eleven in four seconds.
+    for (let done = 0; done < 330; done += 11) {
+      shown.update(done + 10);
+      clock.ms += 4000;
+      shown.update(done + 11);
+    }
+    expect(heard.at(-1)).toMatch(/330\/1000, [34] min \d+ s left/);
+  });
+
   test("work done by an earlier process says nothing about the pace", () => {
     const { heard, ends, clock, now } = listening();
     const shown = progress(ends, { of: 100, from: 90, what: "work", now });

@@ -8,7 +8,7 @@ const PATIENCE = 1000;
 /** Between redraws on a terminal, and between lines elsewhere (a log wants few). */
 const REDRAW = 100;
 const LINE = 15_000;
-/** Weight of the past in the running mean of the pace. */
+/** Weight of the past in the pace: of the time as of the units, so that a burst after a pause counts as both. */
 const MEMORY = 0.9;
 const WIDTH = 24;
 
@@ -45,7 +45,7 @@ export function progress(
 ): Progress {
   const begin = now();
   let [lastTime, lastDone, lastShown] = [begin, from, terminal.live ? 0 : begin - LINE + PATIENCE];
-  let pace: number | undefined; // ms a unit
+  let [time, units] = [0, 0]; // both fading: their ratio is the pace
   let standing = false;
   const clear = () => {
     if (standing) terminal.draw("\r\x1b[K");
@@ -54,19 +54,19 @@ export function progress(
   return {
     clear,
     update(done, note = "") {
-      const time = now();
+      const moment = now();
       if (done > lastDone) {
-        const latest = (time - lastTime) / (done - lastDone);
-        pace = pace === undefined ? latest : pace * MEMORY + latest * (1 - MEMORY);
-        [lastTime, lastDone] = [time, done];
+        time = time * MEMORY + moment - lastTime;
+        units = units * MEMORY + done - lastDone;
+        [lastTime, lastDone] = [moment, done];
       }
-      const due = time - lastShown >= (terminal.live ? REDRAW : LINE);
-      if (!due || time - begin < PATIENCE || done >= of) {
+      const due = moment - lastShown >= (terminal.live ? REDRAW : LINE);
+      if (!due || moment - begin < PATIENCE || done >= of) {
         if (done >= of) clear();
         return;
       }
-      lastShown = time;
-      const left = pace === undefined ? "" : `, ${duration(pace * (of - done))} left`;
+      lastShown = moment;
+      const left = units === 0 ? "" : `, ${duration((time / units) * (of - done))} left`;
       const line = `${what} ${bar(done / of)} ${shown(done)}/${shown(of)}${left}${note && `  ${note}`}`;
       if (!terminal.live) return terminal.say(line);
       terminal.draw(`\r${line.slice(0, terminal.columns - 1)}\x1b[K`);

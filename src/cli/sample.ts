@@ -2,11 +2,12 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { withDrawing } from "../image/drawing.ts";
 import { findLabel, type Label } from "../image/labels.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
+import { PRECISIONS, type Precision } from "../image/precision.ts";
 import { sample } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
 import { openBackend } from "../tensor/backend.ts";
@@ -18,6 +19,7 @@ import { type Made, type Outputs, openOutput, type Settings } from "./pictures.t
 import { profileTable, Stopwatch, timedBackend } from "./profile.ts";
 import { progress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
+import { shellWord } from "./training.ts";
 
 const MAX_COUNT = 100_000;
 
@@ -35,6 +37,7 @@ interface SampleFlags extends Outputs {
   readonly smooth: boolean;
   readonly batch: number;
   readonly threads?: number;
+  readonly precision: Precision;
   readonly json: boolean;
   readonly profile: boolean;
 }
@@ -126,6 +129,14 @@ export function addSample(program: Command, terminal: Terminal): void {
     max: 1024,
   });
   command
+    .addOption(
+      new Option(
+        "--precision <name>",
+        "int8 is faster and takes less memory, at some loss of quality",
+      )
+        .choices(PRECISIONS)
+        .default(PRECISIONS[0]),
+    )
     .option("--json", "Print one JSON object per picture on stdout", false)
     .option("--profile", "Say where the time went", false)
     .action((labels: string[], flags: SampleFlags) =>
@@ -159,6 +170,7 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
       seed: flags.seed,
       ...withDrawing(model.drawing, flags),
       smooth: flags.smooth,
+      precision: flags.precision,
     };
     let made = 0;
     for await (const picture of pictures(terminal, model, {
@@ -183,9 +195,13 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
   }
 }
 
-async function load(place: ModelPlace, { threads }: SampleFlags, watch: Stopwatch): Promise<Var> {
+async function load(
+  place: ModelPlace,
+  { threads, precision }: SampleFlags,
+  watch: Stopwatch,
+): Promise<Var> {
   const backend = timedBackend(await openBackend(), watch);
-  return loadVarFrom(place.files, { backend, threads });
+  return loadVarFrom(place.files, { backend, threads, precision });
 }
 
 /** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
@@ -272,5 +288,5 @@ function nextCommand(model: Var, flags: SampleFlags): string {
   const named = flags.model === DEFAULT_MODEL ? "" : ` --model ${flags.model}`;
   return flags.scales
     ? `underpaint info ${flags.scales}`
-    : `underpaint sample ${label}${named} --scales scales.png`;
+    : `underpaint sample ${shellWord(label)}${named} --scales scales.png`;
 }
