@@ -119,6 +119,7 @@ function sampleAgain({ model, label, ...settings }: Record<string, unknown>): st
     if (typeof value === "number" && Number.isFinite(value)) words.push(`${flag} ${value}`);
   }
   if (settings.smooth === true) words.push("--smooth");
+  if (settings.precision === "int8") words.push("--precision int8");
   return words.join(" ");
 }
 

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { encodePng } from "../formats/png.ts";
+import type { Precision } from "../image/precision.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 
 /** Where pictures go. */
@@ -26,6 +27,7 @@ export interface Settings {
   readonly topP: number;
   readonly temperature: number;
   readonly smooth: boolean;
+  readonly precision: Precision;
 }
 
 /** One finished picture. */

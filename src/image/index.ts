@@ -38,6 +38,7 @@ export {
   type VarInfo,
 } from "./model.ts";
 export { modelMetadata } from "./note.ts";
+export { PRECISIONS, type Precision } from "./precision.ts";
 export {
   areaMatrix,
   bicubicMatrix,

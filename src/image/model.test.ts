@@ -13,11 +13,14 @@ import { readWeight } from "../formats/lazy.ts";
 import { quantizeWeights } from "../formats/quantize.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { initWeights } from "../nn/spec.ts";
+import type { Backend } from "../tensor/backend.ts";
+import { ortNode } from "../tensor/backends/ort-node.ts";
 import { rng } from "../tensor/rng.ts";
 import { varConfig, vqvaeConfig } from "./config.ts";
-import { loadVar, type Var } from "./model.ts";
+import { type LoadOptions, loadVar, type Var } from "./model.ts";
 import { loadVarFrom } from "./node.ts";
 import { modelMetadata } from "./note.ts";
+import type { Precision } from "./precision.ts";
 import { type SampleOptions, sample } from "./sampler.ts";
 import { varSpecs } from "./var-layout.ts";
 import { vqvaeSpecs } from "./vqvae-layout.ts";
@@ -254,3 +257,65 @@ sharedTest(
     await expect(attempt).rejects.toThrow(/tokenizer's file holds neither/);
   },
 );
+
+describe("in 8 bits", () => {
+  // Wide enough that its matrices are worth the trouble.
+  const large = varConfig(2, { width: 256, heads: 4, classes: 3, ...shared });
+  const files = {
+    var: {
+      tensors: initWeights(varSpecs(large), rng(3)),
+      metadata: modelMetadata("var", large, { classes, drawing: { topK: 8 } }),
+    },
+    vqvae,
+  };
+  const drawn = async (model: Var, count: number) => {
+    for await (const step of sample(model, { label: 1, count, seed: 5 }))
+      if (step.scale === step.of - 1)
+        return { ids: step.ids.data, images: (await step.images()).data as Float32Array };
+    throw new Error("no scale");
+  };
+
+  test("pictures are nearly those of float32 and the same at every call", async () => {
+    const ops: Record<string, Set<string>> = { fp32: new Set(), int8: new Set() };
+    const load = (precision: Precision) => {
+      const backend: Backend = {
+        ...ortNode(),
+        compile: (g, options) => {
+          for (const { op } of g.nodes) ops[precision]!.add(`${g.name} ${op}`);
+          return ortNode().compile(g, options);
+        },
+      };
+      return loadVar(files, { precision, backend });
+    };
+    const [full, small] = [await load("fp32"), await load("int8")];
+    expect([full.precision, small.precision]).toEqual(["fp32", "int8"]);
+    const [a, b, again] = [await drawn(full, 4), await drawn(small, 4), await drawn(small, 4)];
+    expect(again).toEqual(b);
+    const same = Array.from(b.ids as BigInt64Array).filter((id, i) => id === a.ids[i]).length;
+    expect(same).toBeGreaterThan(0.7 * a.ids.length);
+    expect(b.images).not.toEqual(a.images);
+    const int8 = ["class MatMulIntegerToFloat", "scale MatMulIntegerToFloat", "decode QLinearConv"];
+    expect([...ops.int8!]).toEqual(expect.arrayContaining(int8));
+    for (const op of int8) expect(ops.fp32!.has(op)).toBe(false);
+  });
+
+  test("ranges that are kept are not looked for again, and give the same pictures", async () => {
+    let found = 0;
+    let kept: Parameters<NonNullable<LoadOptions["ranges"]>>[0] | undefined;
+    const ranges: LoadOptions["ranges"] = (find) => {
+      kept ??= () => {
+        found++;
+        const once = find();
+        kept = () => once;
+        return once;
+      };
+      return kept();
+    };
+    const [one, two] = [
+      await loadVar(files, { precision: "int8", ranges }),
+      await loadVar(files, { precision: "int8", ranges }),
+    ];
+    expect(await drawn(two, 2)).toEqual(await drawn(one, 2));
+    expect(found).toBe(1);
+  });
+});

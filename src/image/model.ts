@@ -16,10 +16,12 @@ import { readSafetensors } from "../formats/safetensors.ts";
 import { checkWeights, countParams } from "../nn/spec.ts";
 import { type Backend, type BackendName, openBackend, type Session } from "../tensor/backend.ts";
 import type { Graph } from "../tensor/graph.ts";
+import { decoderRanges } from "./calibrate.ts";
 import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { type ModelNote, noteConfig, readNote } from "./note.ts";
+import { atPrecision, type DecoderRanges, needsRanges, type Precision } from "./precision.ts";
 import { varSpecs } from "./var-layout.ts";
 import { advanceGraph, classGraph, decodeGraph, scaleGraph, type VarParts } from "./var-step.ts";
 import { checkVqvaeWeights, vqvaeSpecs } from "./vqvae-layout.ts";
@@ -44,6 +46,10 @@ export interface LoadOptions {
   labels?: readonly string[];
   /** Sides of the token maps, for files that do not tell them. */
   patchNums?: readonly number[];
+  /** "int8" is faster and takes less memory, at some loss of quality. Default "fp32". */
+  precision?: Precision;
+  /** Gives the decoder's ranges for "int8", calling `find` only when it has none; default calls it once per model. */
+  ranges?: (find: () => Promise<DecoderRanges>) => Promise<DecoderRanges>;
 }
 
 /** What a model is, for people and for `--json`. */
@@ -79,6 +85,7 @@ export class Var {
   readonly labels: readonly string[];
   /** How `sample` draws where it is not told otherwise: what the model's file recommends. */
   readonly drawing: Drawing;
+  readonly precision: Precision;
   /** V C: code vectors. */
   readonly codebook: Tensor;
   readonly #parts: VarParts;
@@ -97,6 +104,7 @@ export class Var {
     this.tokenizer = parts.tokenizer;
     this.labels = Object.freeze([...labels]);
     this.drawing = Object.freeze(withDrawing(USUAL_DRAWING, drawing));
+    this.precision = options.precision ?? "fp32";
     this.codebook = parts.tokenizerWeights.get(CODEBOOK) as Tensor;
   }
 
@@ -136,13 +144,18 @@ export class Var {
   }
 
   async #compile(name: GraphName): Promise<Session> {
-    const { backend, threads } = this.#options;
+    const { backend, threads, ranges: keep = (find) => find() } = this.#options;
     const engine = typeof backend === "object" ? backend : await openBackend(backend);
+    const compile = (g: Graph) => engine.compile(g, { threads });
     const graph =
       name in GRAPHS
         ? GRAPHS[name as keyof typeof GRAPHS](this.#parts)
         : advanceGraph(this.#parts, Number(name.split(" ")[1]));
-    return engine.compile(graph, { threads });
+    const { precision } = this;
+    const ranges: DecoderRanges = needsRanges(name, precision)
+      ? await keep(() => decoderRanges(this, graph, compile))
+      : new Map();
+    return compile(atPrecision(name, graph, { precision, ranges }));
   }
 
   /** Frees what was compiled; the model can be used again and compiles anew. */
