@@ -3,7 +3,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { InputError } from "../../formats/errors.ts";
 import { toHex, utf8 } from "../sign/encoding.ts";
 import { generateKey, type PrivateKey } from "../sign/keys.ts";
@@ -36,6 +36,9 @@ import {
   type WitnessState,
   watch,
 } from "./witness.ts";
+
+/** Thousands of signatures are verified here; a busy machine takes its time. */
+vi.setConfig({ testTimeout: 600_000 });
 
 const HASH = toHex(sha256(utf8("anything")));
 const START: LedgerEntry = {
@@ -193,7 +196,7 @@ describe("a ledger", () => {
       "tile/entries/001",
       "tile/entries/002.p/88",
     ]);
-  }, 120_000);
+  });
 
   test("a proof with any byte altered is no proof", async () => {
     const reader = await readLedgerOn(await written(5));
@@ -304,7 +307,7 @@ describe("after a power cut", () => {
           expect(events).toMatchObject([{ event: "torn-tail" }]);
         }
       }
-  }, 300_000);
+  });
 
   test("while a ledger is begun, it can be begun again", async () => {
     const count = memoryDisk();
@@ -348,7 +351,7 @@ describe("after a power cut", () => {
       await again.close();
       expect(await problems(left)).toEqual([]);
     }
-  }, 300_000);
+  });
 
   test("with sync by the system, no published head outlives its entries", async () => {
     const count = memoryDisk();
@@ -381,16 +384,24 @@ describe("tampering", () => {
         if ((await problems(bent)).length === 0) missed.push(`${path} ${at}`);
       }
     expect(missed).toEqual([]);
-  }, 300_000);
+  });
 
   test("a journal cut at any byte below what was published is found, by reading and by opening", async () => {
     const disk = await written(4);
     const journal = disk.files.get("journal")!;
+    const last = journal.length - 5 - disk.files.get("checkpoint")!.length;
     for (let size = 0; size < journal.length; size += size > journal.length - 300 ? 1 : 37) {
       const cut = copy(disk);
       cut.files.set("journal", journal.slice(0, size));
       expect(await problems(cut)).not.toEqual([]);
-      await expect(open(cut)).rejects.toThrow(TamperError);
+      if (size < last) await expect(open(cut)).rejects.toThrow(TamperError);
+      else {
+        // Only the last head is gone, and every entry is there: it is signed again.
+        const again = await open(cut);
+        expect(again.size).toBe(size === last ? 4 : 5);
+        await again.close();
+        expect(await problems(cut)).toEqual([]);
+      }
     }
   });
 
@@ -421,13 +432,17 @@ describe("tampering", () => {
     const bundle = decodeBundle(disk.files.get("tile/entries/000")!, 256, "bundle");
     const swap = [...bundle];
     [swap[7], swap[8]] = [swap[8]!, swap[7]!];
-    for (const other of [swap, bundle.with(9, bundle[8]!)]) {
+    for (const [other, at] of [
+      [swap, 7],
+      [bundle.with(9, bundle[8]!), 9],
+    ] as const) {
       const bent = copy(disk);
       bent.files.set("tile/entries/000", encodeBundle(other));
       expect((await problems(bent)).join()).toMatch(
         /moved|altered|follows another|not what the entries/,
       );
-      await expect((await readLedgerOn(bent)).entry(8)).rejects.toThrow(/not the one in the tree/);
+      const reader = await readLedgerOn(bent);
+      await expect(reader.entry(at)).rejects.toThrow(/not the one in the tree/);
     }
     for (const path of [
       "tile/entries/000",
@@ -441,7 +456,7 @@ describe("tampering", () => {
       bent.files.delete(path);
       expect(await problems(bent), path).not.toEqual([]);
     }
-  }, 60_000);
+  });
 
   test("a verifier with the key from elsewhere refuses a ledger that was written anew with another", async () => {
     const disk = await written(2);
@@ -498,7 +513,7 @@ describe("a witness", () => {
         { size: reader.head.size, time: 1700000000 },
       ]);
     }
-  }, 60_000);
+  });
 
   test("refuses a rewritten history, a rollback, a wrong proof and another's signature", async () => {
     const by = await generateKey();
