@@ -31,7 +31,7 @@ export async function scanH5(part: Part, head: Head): Promise<void> {
       effect: "is one thing to a checker and another to a loader",
       why: `${start} foreign bytes stand before the HDF5 data`,
     });
-  if (source.size < start + 48) return void unreadable(part, "hdf5: the file is cut off");
+  if (source.size < start + 48) unreadable(part, "hdf5: the file is cut off");
   const judged = new Set<string>();
   for (let at = 0; at < Math.min(source.size, SCANNED); at += WINDOW - OVERLAP) {
     const bytes = await peek(source, at, WINDOW);

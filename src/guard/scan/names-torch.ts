@@ -40,7 +40,8 @@ export class TorchStorage {
 
 /** A strided window on a storage. */
 export class TorchTensor {
-  readonly kind: string = "tensor";
+  /** Carries a conjugation or sign that is still to be applied. */
+  isLazy = false;
   constructor(
     readonly storage: TorchStorage,
     readonly type: TorchType,
@@ -194,7 +195,9 @@ export function torchScene(): TorchScene {
       if (args[4] !== undefined && typeof args[4] !== "boolean") return refuse("wanted a flag");
       if (!noHooks(args[5])) return refuse("has backward hooks, which are functions");
       if (!isNone(args[6]) && !isDict(args[6])) return refuse("wanted metadata");
-      return window(args);
+      const made = window(args);
+      made.isLazy = isDict(args[6]) && args[6].size > 0;
+      return made;
     },
   };
   const typed: NameRule = {
