@@ -82,8 +82,13 @@ export async function openBackend(name?: BackendName): Promise<Backend> {
   if (!inNode()) return BACKENDS["ort-web"]();
   try {
     return await BACKENDS["ort-node"]();
-  } catch {
+  } catch (error) {
     // The package or its binary for this platform is not installed; whatever it is, wasm needs neither.
+    const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    process.emitWarning(`no native kernels (${why}); WebAssembly goes on, several times slower`, {
+      type: "Underpaint",
+      detail: "underpaint doctor tells what is missing",
+    });
     return BACKENDS["ort-web"]();
   }
 }
