@@ -158,6 +158,22 @@ describe("a ledger", () => {
     expect(await problems(disk)).toEqual([]);
   });
 
+  test("publishing while others append shows one whole size each time", async () => {
+    const disk = memoryDisk();
+    const ledger = await open(disk, { publishEvery: 3 });
+    await ledger.append(START);
+    const work: Promise<unknown>[] = [];
+    for (let i = 0; i < 40; i++) {
+      work.push(ledger.append(step(i)));
+      if (i % 5 === 0) work.push(ledger.publish());
+      if (i % 7 === 0) await work[i];
+    }
+    await Promise.all(work);
+    await ledger.close();
+    expect((await readLedgerOn(disk)).head.size).toBe(41);
+    expect(await problems(disk)).toEqual([]);
+  });
+
   test("another key, another name and a second writer are refused", async () => {
     const disk = await written(2);
     await expect(open(disk, { key: await generateKey() })).rejects.toThrow(/another key/);

@@ -335,7 +335,12 @@ class OpenLedger implements Ledger {
 
   async publish(): Promise<void> {
     await this.flush();
-    await this.show();
+    while (this.working) await this.working;
+    // Appends that come meanwhile wait: tiles and checkpoint must be of one size.
+    this.working = this.show().finally(() => {
+      this.working = this.queue.length > 0 ? this.work() : undefined;
+    });
+    await this.working;
   }
 
   async close(): Promise<void> {
