@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type FaultyServer, faultyServer } from "../../test/faulty-server.ts";
+import type { TensorMap } from "../formats/dtype.ts";
+import { decodePng } from "../formats/png.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { varConfig, vqvaeConfig } from "../image/config.ts";
 import { loadVarFrom } from "../image/node.ts";
@@ -293,6 +295,28 @@ describe("a model of the user's own", () => {
     expect((await underpaint("models", "add", folder, "--name", "there")).code).toBe(0);
     const out = join(home, "there.png");
     expect((await underpaint("sample", "--model", folder, "--out", out)).code).toBe(0);
+  });
+
+  test("may be one checkpoint of the official trainer, which holds both", async () => {
+    const under = (prefix: string, tensors: TensorMap) =>
+      [...tensors].map(([name, tensor]) => [`trainer.${prefix}.${name}`, tensor] as const);
+    const both = new Map([
+      ...under("var_wo_ddp", initWeights(varSpecs(transformer), rng("transformer"))),
+      ...under("vae_local", initWeights(vqvaeSpecs(tokenizer), rng("tokenizer"))),
+    ]);
+    const folder = await mkdtemp(join(home, "own-"));
+    const file = join(folder, "ar-ckpt-last.safetensors");
+    await writeFile(file, writeSafetensors(both));
+    const added = await underpaint("models", "add", file, "--name", "trained");
+    expect(added.err).toMatch(/added trained: VAR of depth 2, 8 x 8 pixels, 3 classes/);
+    const [one, two] = ["trained", (await own()).var].map((model, i) => ({
+      model,
+      out: join(home, `same-${i}.png`),
+    }));
+    for (const { model, out } of [one!, two!])
+      expect((await underpaint("sample", "0", "--model", model, "--out", out)).code).toBe(0);
+    const pixels = async (path: string) => (await decodePng(await readFile(path))).data;
+    expect(await pixels(one!.out)).toEqual(await pixels(two!.out));
   });
 
   test("may not take a name that is kept, nor one that is a path", async () => {
