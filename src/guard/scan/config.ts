@@ -129,7 +129,7 @@ function unescapeJson(literal: string): string {
 // ---- YAML -------------------------------------------------------------------------------------
 
 /** Tags that make PyYAML's unsafe loaders, and older tools, run code. */
-const TAG = /(?:^|[\s[{,:-])(!(?:!|<)?[^\s,[\]{}"'>]{0,200}>?)/gm;
+const TAG = /(?:^|[\s[{,:-])(!<[^>\s]{0,200}>|!!?[^\s,[\]{}"'>]{0,200})/gm;
 const PYTHON_TAG = /python[/:]|^!<?tag:yaml\.org,2002:python/i;
 const CODE_TAG = /^!(obj|import|pkl|call|eval|exec|new|name|apply|module|func|lambda|py)\b/i;
 /** %TAG !x! tag:yaml.org,2002:python/ gives the prefix another name. */
@@ -202,7 +202,7 @@ function* yamlScalars(text: string): Generator<Scalar> {
 
 /** A plain scalar, or a flow map on one line. */
 function* flow(key: string, rest: string, at: number): Generator<Scalar> {
-  if (rest[0] !== "{" && rest[0] !== "[") {
+  if ((rest[0] !== "{" && rest[0] !== "[") || isTemplate(rest)) {
     yield { key, value: rest.trim(), at };
     return;
   }

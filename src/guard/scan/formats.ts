@@ -36,7 +36,7 @@ const isZlib = ({ bytes, ending }: Head): boolean =>
   bytes.length > 6 &&
   bytes[0] === 0x78 &&
   ((bytes[0]! << 8) | bytes[1]!) % 31 === 0 &&
-  (["z", "zlib", "joblib", "pkl", "pickle", "pt", "pth"].includes(ending) || (bytes[2]! & 6) !== 6);
+  ["z", "zlib", "joblib", "pkl", "pickle", "pt", "pth", "bin", "model", "gz"].includes(ending);
 
 /** The old .lzma: settings below 225, a dictionary that is a power of two, a size that may be unknown. */
 const isLzma = ({ bytes }: Head): boolean =>
@@ -60,7 +60,7 @@ const isOnnx = ({ ending, bytes }: Head): boolean =>
     bytes[0] === 8 &&
     bytes[1]! < 16 &&
     ["\x12", "\x1a", "\x22", "\x3a", "\x42"].includes(String.fromCharCode(bytes[2]!)) &&
-    !["pb", "pbtxt", "meta"].includes(ending));
+    ["", "ort", "model"].includes(ending));
 
 const isTensorflow = ({ ending, name }: Head): boolean =>
   ending === "pb" ||

@@ -80,7 +80,9 @@ export function parseTemplate(template: string): Tag[] {
     if (close === "}}") tags.push(printTag(tokens, at));
     else {
       const tag = statement(tokens, at);
-      tags.push(tag);
+      tags.push(
+        tag.word === "set" && !tag.value ? { ...tag, value: blockText(template, end) } : tag,
+      );
       if (tag.word === "raw" || tag.word === "verbatim") {
         const stop = /\{%[-+]?\s*end(raw|verbatim)\s*[-+]?%\}/g;
         stop.lastIndex = end;
@@ -90,6 +92,12 @@ export function parseTemplate(template: string): Tag[] {
     }
   }
   return tags;
+}
+
+/** What a set block begins with: its text is a constant as far as the next tag. */
+function blockText(template: string, at: number): Node {
+  const next = template.slice(at).search(/\{[{%#]/);
+  return { kind: "const", value: template.slice(at, next < 0 ? undefined : at + next), at };
 }
 
 // ---- expressions ------------------------------------------------------------------------------

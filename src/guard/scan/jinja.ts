@@ -27,7 +27,7 @@ const METHODS =
   get upper lower title capitalize swapcase count index find rfind rindex isdigit isalpha isalnum isspace isnumeric
   isdecimal islower isupper istitle isidentifier zfill center ljust rjust append extend insert pop update copy reverse
   sort remove clear setdefault partition rpartition removeprefix removesuffix strftime isoformat format encode
-  expandtabs casefold discard add date time current next cycle`);
+  expandtabs casefold discard add date time current next cycle tojson to_json model_dump`);
 const FILTERS =
   words(`abs batch capitalize center count d default dictsort e escape filesizeformat first float
   forceescape format groupby indent int items join last length list lower map max min pprint random reject rejectattr
@@ -139,7 +139,11 @@ type Rules = {
 };
 
 const each = (state: State, args: readonly Arg[]) => {
-  for (const { value } of args) judge(state, value);
+  for (const { name, value } of args) {
+    judge(state, value);
+    // dict(__cl=x, ass__=x) | join makes text of names.
+    if (name !== undefined && /__|^_|_$/.test(name)) key(state, `__${name}`, value.at);
+  }
 };
 
 const RULES: Rules = {

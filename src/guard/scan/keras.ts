@@ -77,6 +77,8 @@ export function judgeKerasJson(
           .slice(Math.max(0, match.index - 300), match.index)
           .match(/"class_name"\s*:\s*"([^"]*)"[^{}]*$/),
       );
+    // {"module": "keras.utils", "class_name": "function", "config": "get_file"}
+    const named = text(near.match(/"config"\s*:\s*"((?:[^"\\]|\\.)*)"/));
     if (!KERAS_MODULE.test(module)) {
       const { severity, would } = danger(module, name);
       note(
@@ -85,7 +87,7 @@ export function judgeKerasJson(
         `imports ${shown(module, 60)}.${shown(name, 60)}, which can ${would}`,
         "the module of a layer is not Keras's own",
       );
-    } else if (KERAS_GADGETS.test(`${module}.${name}`) && !LOOKUPS.test(name))
+    } else if (KERAS_GADGETS.test(`${module}.${name} ${named}`) && !LOOKUPS.test(name))
       note(
         "malicious",
         match.index,

@@ -1,7 +1,7 @@
 /** Allowed names of Python's own library, and which arguments each may get. Everything not here is denied. */
 
 import { InputError, type PickleValue } from "../../formats/index.ts";
-import { Name, type NameRule } from "./pickle-machine.ts";
+import { Blob, Name, type NameRule } from "./pickle-machine.ts";
 
 export type Args = readonly PickleValue[];
 export type Table = readonly (readonly [path: string, rule: NameRule])[];
@@ -68,7 +68,8 @@ const dictState = (_: object, state: PickleValue): undefined => {
 };
 
 /** Text in latin1 is how Python 3 writes bytes in protocols 0 to 2. */
-function latin1Bytes([text, encoding, ...rest]: Args): Uint8Array {
+function latin1Bytes([text, encoding, ...rest]: Args): Uint8Array | Blob {
+  if (text instanceof Blob && /^latin-?1$/.test(String(encoding)) && rest.length === 0) return text;
   if (!isText(text) || (encoding !== "latin1" && encoding !== "latin-1") || rest.length > 0)
     return refuse("wanted text and 'latin1'");
   const out = new Uint8Array(text.length);
@@ -80,9 +81,10 @@ function latin1Bytes([text, encoding, ...rest]: Args): Uint8Array {
   return out;
 }
 
-const bytearrayOf = (args: Args): Uint8Array => {
+const bytearrayOf = (args: Args): Uint8Array | Blob => {
   if (args.length === 0) return new Uint8Array(0);
-  if (args.length === 1 && isBytes(args[0])) return args[0];
+  const [bytes] = args;
+  if (args.length === 1 && (isBytes(bytes) || bytes instanceof Blob)) return bytes;
   return args.length === 2 ? latin1Bytes(args) : refuse("wanted bytes, or text and 'latin-1'");
 };
 

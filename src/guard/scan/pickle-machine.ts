@@ -64,6 +64,9 @@ export interface Watcher {
 /** The stream cannot go on. */
 export class Halt extends Error {}
 
+/** A line goes on behind the window: run the opcode again with a larger one. */
+export class Grow extends Error {}
+
 interface Level {
   readonly stack: PickleValue[];
   readonly marks: number[];
@@ -225,7 +228,10 @@ export function latin1Of(raw: Uint8Array): string {
 /** The bytes up to the next line end, which is stepped over. */
 export function line(m: Machine): Uint8Array {
   const end = m.buf.indexOf(10, m.at);
-  if (end < 0) return halt(m, "a line that does not end");
+  if (end < 0) {
+    if (m.base + m.buf.length < m.size) throw new Grow();
+    return halt(m, "a line that does not end");
+  }
   const from = m.at;
   m.at = end + 1;
   return m.buf.subarray(from, end);

@@ -4,7 +4,15 @@ import { type ByteSource, type PickleValue, viewOf } from "./bytes.ts";
 import { danger } from "./danger.ts";
 import { type AllowList, isIdentifierPath, renamed } from "./names.ts";
 import { found, type Part, type ScanLimits } from "./part.ts";
-import { Halt, type Machine, machine, type Name, type Watcher } from "./pickle-machine.ts";
+import {
+  Grow,
+  Halt,
+  halt,
+  type Machine,
+  machine,
+  type Name,
+  type Watcher,
+} from "./pickle-machine.ts";
 import { run } from "./pickle-run.ts";
 import { repr } from "./pickle-text.ts";
 import { type Severity, shown } from "./report.ts";
@@ -53,7 +61,9 @@ export interface PickleOptions {
   readonly maxOps: number;
 }
 
-const WINDOW = 16 * 2 ** 20;
+const WINDOW = 4 * 2 ** 20;
+/** The longest line of protocol 0 that is followed. */
+const MAX_LINE = 128 * 2 ** 20;
 /** Arguments up to this length are always inside the window. */
 const RESERVE = 2 ** 16;
 const BATCH = 2 ** 18;
@@ -157,11 +167,20 @@ export async function runPickle(options: PickleOptions): Promise<PickleRun> {
   const buf = await source.read(at, Math.min(window, source.size - at));
   const m = machine(watch, { buf, base: at, size: source.size, at: 0, tolerant, persistent });
   let ops = 0;
+  let held = window;
   try {
     while (!m.stopped && ops < maxOps) {
       const whole = m.base + m.buf.length >= m.size;
       if (!whole && m.buf.length - m.at < RESERVE) await refill(m, source, window);
-      ops += run(m, Math.min(BATCH, maxOps - ops), RESERVE);
+      try {
+        ops += run(m, Math.min(BATCH, maxOps - ops), RESERVE);
+      } catch (error) {
+        if (!(error instanceof Grow)) throw error;
+        held *= 4;
+        if (held > MAX_LINE) halt(m, "a line that does not end");
+        m.at = m.opAt - m.base;
+        await refill(m, source, held);
+      }
     }
   } catch (error) {
     if (!(error instanceof Halt)) throw error;

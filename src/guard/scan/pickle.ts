@@ -18,16 +18,18 @@ async function runInto(
   at: number,
   options: {
     tolerant: boolean;
+    window?: number;
     persistent?: (id: PickleValue) => PickleValue;
     allow?: ReturnType<typeof allowList>;
   },
 ): Promise<PickleRun> {
-  const { tolerant, persistent, allow = allowList() } = options;
+  const { tolerant, persistent, window, allow = allowList() } = options;
   const result = await runPickle({
     source: part.source,
     at,
     allow,
     tolerant,
+    ...(window ? { window } : {}),
     persistent: persistent ?? allow.torch.persistent,
     maxOps: opsLeft(part),
   });
@@ -67,7 +69,8 @@ async function scanRest(part: Part, start: number): Promise<void> {
   for (let n = 0; at < source.size; n++) {
     const rest = await peek(source, at, 16);
     if (rest.length < 16 && rest.every((b) => b === 10 || b === 13 || b === 32)) return;
-    const next = n < MAX_STREAMS ? await runInto(part, at, { tolerant: false }) : undefined;
+    const next =
+      n < MAX_STREAMS ? await runInto(part, at, { tolerant: false, window: 2 ** 17 }) : undefined;
     const named = next !== undefined && isTelling(next, rest[0]!);
     if (named) commit(part, next);
     if (!next?.stopped) {
@@ -93,7 +96,7 @@ async function searchHeads(part: Part, start: number): Promise<void> {
     const version = bytes[at + 1];
     if (version === undefined || version < 2 || version > 5) continue;
     tried++;
-    const result = await runInto(part, start + at, { tolerant: false });
+    const result = await runInto(part, start + at, { tolerant: false, window: 2 ** 17 });
     if (isTelling(result, 0x80)) commit(part, result);
   }
   for (const needle of [[0x63], [0x28, 0x63], [0x28, 0x69]])
@@ -102,7 +105,7 @@ async function searchHeads(part: Part, start: number): Promise<void> {
       at >= 0 && n < 256;
       at = indexOf(bytes, needle, at + 1), n++
     ) {
-      const result = await runInto(part, start + at, { tolerant: false });
+      const result = await runInto(part, start + at, { tolerant: false, window: 2 ** 17 });
       if (result.used > 0 && isTelling(result, needle[0]!)) commit(part, result);
     }
 }
