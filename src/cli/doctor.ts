@@ -2,10 +2,11 @@
 
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism, homedir, totalmem } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { EMOJI_SETS } from "../data/emoji-icons.ts";
+import { cacheFolder } from "../formats/cache.node.ts";
 import { embeddedModels } from "../image/embedded.node.ts";
 import { type BackendName, openBackend } from "../tensor/backend.ts";
 import { createGraph, input, output } from "../tensor/graph.ts";
@@ -163,10 +164,12 @@ const checkDebian = (): Finding[] =>
   );
 
 function checkCache(): Finding {
-  const folder = process.env.UNDERPAINT_CACHE ?? join(homedir(), ".cache", "underpaint");
-  const files = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+  const folder = cacheFolder();
+  const files = existsSync(folder)
+    ? readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) => f.isFile())
+    : [];
   const size = files.reduce(
-    (sum, f) => sum + (statSync(f, { throwIfNoEntry: false })?.size ?? 0),
+    (sum, f) => sum + (statSync(join(f.parentPath, f.name), { throwIfNoEntry: false })?.size ?? 0),
     0,
   );
   return {

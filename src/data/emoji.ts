@@ -4,6 +4,7 @@
  */
 
 import { node } from "../formats/builtins.node.ts";
+import { cacheFolder } from "../formats/cache.node.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
@@ -33,7 +34,7 @@ export interface EmojiOptions {
   readonly flags?: boolean;
   /** Empty border on each side, as a part of the size; default 1/16. */
   readonly margin?: number;
-  /** Folder for the drawn pictures; default $UNDERPAINT_CACHE or ~/.cache/underpaint. */
+  /** Folder for the drawn pictures; default `cacheFolder()`. */
   readonly cache?: string;
   readonly signal?: AbortSignal;
 }
@@ -132,9 +133,7 @@ export async function* drawEmoji(
   const key = JSON.stringify({ ...settings, versions, drawing: DRAWING, facts });
   const hash = rng(key).uint32().toString(16).padStart(8, "0");
   const file = node.path.join(
-    options.cache ??
-      process.env.UNDERPAINT_CACHE ??
-      node.path.join(node.os.homedir(), ".cache", "underpaint"),
+    options.cache ?? cacheFolder(),
     `emoji-${settings.size}-${hash}.safetensors`,
   );
   const old = await readCache(file, key, facts.length * settings.size ** 2 * 3);
