@@ -1,6 +1,6 @@
 /** Values of template expressions that can be told without rendering: constants, and what is made of them. */
 
-import type { Node } from "./jinja-parse.ts";
+import type { Node } from "./jinja-expression.ts";
 
 export type Folded = string | number | boolean | null | undefined | readonly Folded[];
 

@@ -1,8 +1,9 @@
 /** Judges Jinja templates: names, attributes, filters and calls against lists, after folding constants. */
 
 import { InputError } from "./bytes.ts";
+import type { Arg, Node } from "./jinja-expression.ts";
 import { type Folded, fold } from "./jinja-fold.ts";
-import { type Arg, type Node, parseTemplate, type Tag } from "./jinja-parse.ts";
+import { parseTemplate, type Tag } from "./jinja-parse.ts";
 import { shown } from "./report.ts";
 
 export interface TemplateFinding {
