@@ -11,7 +11,8 @@ import {
   scalar,
   type Value,
 } from "./graph.ts";
-import { concat, conv2dInt8, dequantize, type Levels, max, min, quantize, reshape } from "./ops.ts";
+import { concat, max, min, reshape } from "./ops.ts";
+import { conv2dInt8, dequantize, type Levels, quantize } from "./ops-int8.ts";
 import { rewrite } from "./rewrite.ts";
 
 /** The least and the largest number that was seen in a place. */

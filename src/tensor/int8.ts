@@ -3,7 +3,8 @@
 import type { TypedArray } from "../formats/dtype.ts";
 import { deriveWeights, type Weight, weightBytes } from "../formats/lazy.ts";
 import { constant, type Graph, isConstant, type Node, scalar, type Value } from "./graph.ts";
-import { abs, add, div, matmulInt8, max, maximum, mul, quantize } from "./ops.ts";
+import { abs, add, div, max, maximum, mul } from "./ops.ts";
+import { matmulInt8, quantize } from "./ops-int8.ts";
 import { rewrite } from "./rewrite.ts";
 
 /** x·Wᵀ (+ bias) as `linear` builds it, W being a float32 constant. */

@@ -5,6 +5,7 @@ import { float32ToFloat16 } from "../../src/formats/float16.ts";
 import type { Value } from "../../src/tensor/graph.ts";
 import { addNode, constant, ints, scalar } from "../../src/tensor/graph.ts";
 import * as o from "../../src/tensor/ops.ts";
+import * as q8 from "../../src/tensor/ops-int8.ts";
 import { type Rng, rng } from "../../src/tensor/rng.ts";
 import type { Shape } from "../../src/tensor/shape.ts";
 import { bools, distinct, floats, integers, tensor } from "./tensors.ts";
@@ -337,9 +338,9 @@ add(
     const g = x!.graph;
     const unsigned = { scale: scalar(g, 0.5), zero: scalar(g, 128, "uint8") };
     const signed = { scale: scalar(g, 1), zero: scalar(g, 0, "int8") };
-    const product = o.matmulInt8(o.quantize(o.mul(a!, 40), unsigned), w!, s!);
-    const [levels, other] = [o.quantize(x!, unsigned), o.quantize(x!, signed)];
-    return [levels.levels, other.levels, o.dequantize(levels), o.dequantize(other), product];
+    const product = q8.matmulInt8(q8.quantize(o.mul(a!, 40), unsigned), w!, s!);
+    const [levels, other] = [q8.quantize(x!, unsigned), q8.quantize(x!, signed)];
+    return [levels.levels, other.levels, q8.dequantize(levels), q8.dequantize(other), product];
   },
 );
 for (const [pads, strides] of [
@@ -369,10 +370,10 @@ for (const [pads, strides] of [
       const zero = constant(g, { dtype: "int8", shape: [4], data: new Int8Array(4) });
       const weight = { levels: w!, scale: s!, zero };
       const attrs = { kernel_shape: [3, 3], pads, strides };
-      const y = o.conv2dInt8(o.quantize(x!, at(0.0157, 101)), weight, {
+      const y = q8.conv2dInt8(q8.quantize(x!, at(0.0157, 101)), weight, {
         ...{ bias: b!, to: at(0.37, 130), attrs },
       });
-      return o.dequantize(y);
+      return q8.dequantize(y);
     },
   );
 add(

@@ -1,0 +1,43 @@
+/** Ops on numbers in 8 bits, for inference. Which parts of a graph use them: int8.ts, int8-conv.ts. */
+
+import { type Attrs, addNode, type Value } from "./graph.ts";
+
+/** A value in 8 bits: whole levels that stand for (level - zero)·scale. */
+export interface Levels {
+  readonly levels: Value;
+  readonly scale: Value;
+  readonly zero: Value;
+}
+
+/** Nearest level of each number, kept in range. x float32, scale and zero point scalars. */
+export const quantize = (x: Value, { scale, zero }: Omit<Levels, "levels">): Levels => ({
+  levels: addNode(x.graph, "QuantizeLinear", [x, scale, zero])[0]!,
+  scale,
+  zero,
+});
+
+/** Numbers from levels. */
+export const dequantize = ({ levels, scale, zero }: Levels): Value =>
+  addNode(levels.graph, "DequantizeLinear", [levels, scale, zero])[0]!;
+
+/**
+ * 2-D convolution of levels, summed exactly in 32 bits and brought to the levels `to`; for inference.
+ * x B C H W uint8, weight O C kh kw int8 with a scale per output channel, bias int32 in units of both scales.
+ */
+export function conv2dInt8(
+  x: Levels,
+  { levels: weight, scale, zero }: Levels,
+  { bias, to, attrs }: { bias: Value; to: Omit<Levels, "levels">; attrs: Attrs },
+): Levels {
+  const inputs = [x.levels, x.scale, x.zero, weight, scale, zero, to.scale, to.zero, bias];
+  return { ...to, levels: addNode(weight.graph, "QLinearConv", inputs, attrs)[0]! };
+}
+
+/**
+ * x·W with x in unsigned and W in signed 8 bits, summed exactly in 32, given back as float32; for inference.
+ * x (..., M, K) uint8, weight K N int8, scales N -> (..., M, N).
+ */
+export function matmulInt8(x: Levels, weight: Value, scales: Value): Value {
+  const inputs = [x.levels, weight, x.scale, scales, x.zero];
+  return addNode(weight.graph, "MatMulIntegerToFloat", inputs, {}, { domain: "com.microsoft" })[0]!;
+}
