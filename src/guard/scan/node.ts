@@ -1,7 +1,6 @@
 /** Files and folders on disk for the scanner: which files there are, and one report for each. For Node only. */
 
-import { lstat, readdir, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { node } from "../../formats/builtins.node.ts";
 import { openFile } from "../../formats/node.ts";
 import { InputError } from "./bytes.ts";
 import type { ScanLimits } from "./part.ts";
@@ -16,7 +15,7 @@ const SKIPPED = new Set([".git", "node_modules", "__pycache__", ".venv"]);
  * may lead in circles. Hidden files are files too.
  */
 export async function* filesUnder(path: string): AsyncGenerator<string> {
-  const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
+  const info = await node.fs.stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new InputError(
       `${path}: ${error.code === "ENOENT" ? "there is no such file or folder" : `cannot be read (${error.code})`}`,
       { path },
@@ -30,15 +29,15 @@ export async function* filesUnder(path: string): AsyncGenerator<string> {
 }
 
 async function* walk(folder: string): AsyncGenerator<string> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const entries = await node.fs.readdir(folder, { withFileTypes: true }).catch(() => []);
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const entry of entries) {
-    const path = join(folder, entry.name);
+    const path = node.path.join(folder, entry.name);
     if (entry.isDirectory()) {
       if (!SKIPPED.has(entry.name)) yield* walk(path);
     } else if (entry.isFile()) yield path;
     else if (entry.isSymbolicLink()) {
-      const target = await stat(path).catch(() => undefined);
+      const target = await node.fs.stat(path).catch(() => undefined);
       if (target?.isFile()) yield path;
       else if (!target) yield path; // a broken link is reported as unreadable
     }
@@ -59,8 +58,10 @@ export async function scanFile(
     }
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const link = await lstat(path).catch(() => undefined);
-    const target = link?.isSymbolicLink() ? await realpath(path).catch(() => "nothing") : "";
+    const link = await node.fs.lstat(path).catch(() => undefined);
+    const target = link?.isSymbolicLink()
+      ? await node.fs.realpath(path).catch(() => "nothing")
+      : "";
     return {
       file: path,
       verdict: "unreadable",

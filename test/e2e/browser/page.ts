@@ -18,6 +18,10 @@ const ENTRIES = {
   "./image": () => import("../../../src/image/index.ts"),
   "./data": () => import("../../../src/data/index.ts"),
   "./train": () => import("../../../src/train/index.ts"),
+  "./guard": () => import("../../../src/guard/index.ts"),
+  "./guard/sign": () => import("../../../src/guard/sign/index.ts"),
+  "./guard/ledger": () => import("../../../src/guard/ledger/index.ts"),
+  "./guard/node": () => import("../../../src/guard/node.ts"),
 };
 
 const calls = {
