@@ -15,6 +15,7 @@ export interface Precision {
 /** By the name that `--precision` takes. A quantized way is one more line here. */
 export const PRECISIONS: Readonly<Record<string, Precision>> = {
   fp32: { load: {}, target: { faster: 1.25, memory: 1, image: 2e-5 } },
+  int8: { load: { precision: "int8" }, target: { faster: 2.2, memory: 0.5 } },
 };
 
 /** Threads of either side. */

@@ -8,8 +8,8 @@ import type { Var } from "./model.ts";
 import type { DecoderRanges } from "./precision.ts";
 import { sample } from "./sampler.ts";
 
-/** Pictures that are drawn for it; the same for everybody, as the same seed shall give the same pictures. */
-const DRAWN = { count: 8, seed: "calibration" } as const;
+/** Pictures that are drawn for it, one by one to spare memory; the same for everybody, as a seed means one picture. */
+const DRAWN = { count: 8, seed: "calibration", batch: 1 } as const;
 
 /**
  * Ranges of all convolutions of the decoder, over 8 pictures of classes drawn at random. Takes as long as drawing them.
