@@ -38,6 +38,13 @@ export {
   type VarInfo,
 } from "./model.ts";
 export { modelMetadata } from "./note.ts";
+export {
+  type Branch,
+  type Given,
+  type Order,
+  ordersOf,
+  type SampleOptions,
+} from "./orders.ts";
 export { PRECISIONS, type Precision } from "./precision.ts";
 export {
   areaMatrix,
@@ -49,10 +56,11 @@ export {
 } from "./quantizer-math.ts";
 export { checkFilter, type FilterOptions, RowFilter } from "./row-filter.ts";
 export {
+  type DrawOptions,
   decodeMaps,
+  drawOrders,
   type Generated,
   generate,
-  type SampleOptions,
   type ScaleStep,
   sample,
 } from "./sampler.ts";

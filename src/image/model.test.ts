@@ -20,8 +20,9 @@ import { varConfig, vqvaeConfig } from "./config.ts";
 import { type LoadOptions, loadVar, type Var } from "./model.ts";
 import { loadVarFrom } from "./node.ts";
 import { modelMetadata } from "./note.ts";
+import type { SampleOptions } from "./orders.ts";
 import type { Precision } from "./precision.ts";
-import { type SampleOptions, sample } from "./sampler.ts";
+import { sample } from "./sampler.ts";
 import { varSpecs } from "./var-layout.ts";
 import { vqvaeSpecs } from "./vqvae-layout.ts";
 

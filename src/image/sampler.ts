@@ -1,38 +1,23 @@
-/** Sampling: a class and a seed -> token maps scale by scale -> pictures. Narrowing one distribution is sampling.ts. */
+/** Sampling: orders -> token maps scale by scale -> pictures. What an order says is orders.ts; narrowing one distribution is sampling.ts. */
 
-import { sizeOf, type Tensor } from "../formats/dtype.ts";
+import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import type { Session, Tensors } from "../tensor/backend.ts";
-import { type Rng, rng } from "../tensor/rng.ts";
 import { latentSide } from "./config.ts";
-import { withDrawing } from "./drawing.ts";
-import { findLabel, type Label } from "./labels.ts";
 import type { Var } from "./model.ts";
-import type { FilterOptions } from "./row-filter.ts";
+import {
+  chanceOf,
+  checkCount,
+  checkOrder,
+  checkWhole,
+  type Order,
+  ordersOf,
+  type SampleOptions,
+} from "./orders.ts";
+import { float, rowsOf, stack } from "./rows.ts";
 import { drawTokens, guide, scaleRatio, smoothVectors } from "./sampling.ts";
 import { type Picture, toPictures } from "./sheet.ts";
 import { cacheNames } from "./var-step.ts";
-
-export interface SampleOptions extends FilterOptions {
-  /** Class of all pictures; null is "no class", undefined a random class for each. A short name such as "food" means any class it is part of. */
-  label?: Label;
-  /** One class per picture, instead of `label` and `count`. */
-  labels?: readonly Label[];
-  /** How many pictures. Default 1. */
-  count?: number;
-  /** Names the chance of all pictures. Default 0. */
-  seed?: number | string;
-  /** Number of the first picture: pictures 8 to 15 of a seed are `first: 8, count: 8`. Default 0. */
-  first?: number;
-  /** Strength of classifier-free guidance at the last scale; it rises from 0 at the first. 0 is none, and half the work. Default, as for the filters, the model's own `drawing`. */
-  guidance?: number;
-  /** Mix code vectors instead of choosing one: smoother pictures, not for statistics. Default false. */
-  moreSmooth?: boolean;
-  /** Pictures that go through the transformer together; changes speed and memory, not results. Default 16. */
-  batch?: number;
-  /** Stops between scales and between batches. */
-  signal?: AbortSignal;
-}
 
 /** All pictures after one scale. */
 export interface ScaleStep {
@@ -54,10 +39,13 @@ export interface ScaleStep {
   pictures(): Promise<Picture[]>;
 }
 
-/** More at once would hold too many keys and values; go on with `first`. */
-const MOST = 4096;
-
-type Settings = Required<Omit<SampleOptions, "label" | "labels" | "count" | "signal">>;
+/** How `drawOrders` goes about its work; none of it changes a picture. */
+export interface DrawOptions {
+  /** Pictures that go through the transformer together. Default 16. */
+  batch?: number;
+  /** Stops between scales and between batches. */
+  signal?: AbortSignal;
+}
 
 /**
  * Draws pictures, coarse to fine (VAR, arXiv 2404.02905, algorithm of section 3): yields after every scale.
@@ -68,20 +56,32 @@ type Settings = Required<Omit<SampleOptions, "label" | "labels" | "count" | "sig
  *   aborted
  */
 export async function* sample(model: Var, options: SampleOptions = {}): AsyncGenerator<ScaleStep> {
-  const { moreSmooth = false, seed = 0, first = 0, batch = 16, signal } = options;
-  const drawing = withDrawing(model.drawing, options);
-  const settings: Settings = { ...drawing, moreSmooth, seed, first, batch };
-  checkSettings(settings);
-  const classes = chooseClasses(model, options);
+  const { batch, signal } = options;
+  yield* drawOrders(model, ordersOf(model, options), { batch, signal });
+}
+
+/**
+ * The same for pictures that have each their own class, seed and settings: the batch of a server. An order gives
+ * the same picture in whatever company, but for float rounding.
+ */
+export async function* drawOrders(
+  model: Var,
+  orders: readonly Order[],
+  { batch = 16, signal }: DrawOptions = {},
+): AsyncGenerator<ScaleStep> {
+  checkWhole({ batch }, 1);
+  checkCount(orders.length);
+  for (const order of orders) checkOrder(order);
   const K = model.patchNums.length;
   signal?.throwIfAborted();
   const batches: Batch[] = [];
-  for (let at = 0; at < classes.length; at += batch)
-    batches.push(await startBatch(model, { classes: classes.slice(at, at + batch), at }, settings));
+  for (let at = 0; at < orders.length; at += batch)
+    batches.push(await startBatch(model, orders.slice(at, at + batch)));
+  const classes = orders.map(({ label }) => label);
   for (const [scale, side] of model.patchNums.entries()) {
     for (const each of batches) {
       signal?.throwIfAborted();
-      await runScale(model, each, scale, settings);
+      await runScale(model, each, scale);
     }
     signal?.throwIfAborted();
     const fHat = stack(batches.map((each) => each.fHat));
@@ -147,64 +147,11 @@ export async function decodeMaps(
   return stack(parts);
 }
 
-// ---- options
-
-function checkSettings({ batch, first, seed }: Settings): void {
-  checkWhole({ batch }, 1);
-  checkWhole({ first }, 0);
-  if (typeof seed === "number" && !Number.isSafeInteger(seed))
-    throw new InputError(`seed must be a whole number or a text, got ${seed}`, { seed });
-}
-
-function checkWhole(numbers: Record<string, number>, least: number): void {
-  for (const [name, value] of Object.entries(numbers))
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InputError(`${name} must be a whole number of at least ${least}, got ${value}`, {
-        [name]: value,
-      });
-}
-
-/** Class number of each picture. */
-function chooseClasses(
-  model: Var,
-  { label, labels, count, seed = 0, first = 0 }: SampleOptions,
-): number[] {
-  if (labels !== undefined && label !== undefined)
-    throw new InputError("label and labels exclude each other; give one of them");
-  if (labels !== undefined && count !== undefined && count !== labels.length)
-    throw new InputError(`count is ${count}, there are ${labels.length} labels; leave count out`);
-  const n = labels?.length ?? count ?? 1;
-  checkWhole({ count: n }, 1);
-  if (n > MOST)
-    throw new InputError(
-      `count must be at most ${MOST} at once, got ${n}; use generate, or several calls with first`,
-      { count: n },
-    );
-  const known = new Map<Label, number[]>();
-  const candidates = (wanted: Label) => {
-    let found = known.get(wanted);
-    if (!found) {
-      found = findLabel(model.labels, wanted);
-      known.set(wanted, found);
-    }
-    return found;
-  };
-  const any = model.labels.map((_, i) => i);
-  const chance = rng(seed).child("label");
-  return Array.from({ length: n }, (_, i) => {
-    const wanted = labels ? labels[i] : label;
-    const from = wanted === undefined ? any : candidates(wanted);
-    return from.length === 1 ? from[0]! : from[chance.child(first + i).int(from.length)]!;
-  });
-}
-
 // ---- one batch
 
 /** Pictures on their way through the transformer together. */
 interface Batch {
-  /** Number of the first picture within the seed. */
-  readonly first: number;
-  readonly count: number;
+  readonly orders: readonly Order[];
   /** Rows per picture: 2 with guidance (all conditional rows, then all unconditional), else 1. */
   readonly copies: 1 | 2;
   readonly modulation: Tensors;
@@ -216,14 +163,12 @@ interface Batch {
   fHat: Tensor;
 }
 
-async function startBatch(
-  model: Var,
-  { classes, at }: { classes: readonly number[]; at: number },
-  { first, guidance }: Settings,
-): Promise<Batch> {
+async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> {
   const { depth, heads, width } = model.config;
   const none = model.config.classes;
-  const copies = guidance > 0 && classes.some((c) => c !== none) ? 2 : 1;
+  const guided = orders.some(({ label, drawing }) => drawing.guidance > 0 && label !== none);
+  const copies = guided ? 2 : 1;
+  const classes = orders.map(({ label }) => label);
   const labels = copies === 2 ? [...classes, ...classes.map(() => none)] : classes;
   const R = labels.length;
   const session = await model.session("class");
@@ -234,8 +179,7 @@ async function startBatch(
   const names = Array.from({ length: depth }, (_, i) => cacheNames(i)).flat();
   const N = latentSide(model.tokenizer);
   return {
-    first: first + at,
-    count: classes.length,
+    orders,
     copies,
     modulation,
     cache: Object.fromEntries(names.map((name) => [`past.${name}`, empty])),
@@ -246,9 +190,9 @@ async function startBatch(
 }
 
 /** Transformer, guidance, draw, and what the next scale reads. */
-async function runScale(model: Var, batch: Batch, k: number, settings: Settings): Promise<void> {
-  const logits = await scaleLogits(model, batch, k, settings);
-  const rows = drawRows(model, batch, { k, logits, settings });
+async function runScale(model: Var, batch: Batch, k: number): Promise<void> {
+  const logits = await scaleLogits(model, batch, k);
+  const rows = drawRows(model, batch, { k, logits });
   const advance: Session = await model.session(`advance ${k}`);
   const { fHat, x } = await advance.run({ rows, before: batch.fHat });
   batch.fHat = fHat!;
@@ -257,101 +201,77 @@ async function runScale(model: Var, batch: Batch, k: number, settings: Settings)
 }
 
 /** Guided logits of scale k: count T V, flat. */
-async function scaleLogits(
-  model: Var,
-  batch: Batch,
-  k: number,
-  { guidance }: Settings,
-): Promise<Float32Array> {
+async function scaleLogits(model: Var, batch: Batch, k: number): Promise<Float32Array> {
+  const { orders, copies } = batch;
   const session = await model.session("scale");
-  const R = batch.count * batch.copies;
-  const x = batch.x.shape[0] === R ? batch.x : stack([batch.x, batch.x]);
+  const x = batch.x.shape[0] === orders.length * copies ? batch.x : stack([batch.x, batch.x]);
   const { logits, ...next } = await session.run({ x, ...batch.modulation, ...batch.cache });
   batch.cache = Object.fromEntries(
     Object.entries(next).map(([name, tensor]) => [name.replace("next.", "past."), tensor]),
   );
   const data = logits!.data as Float32Array;
-  return batch.copies === 1 ? data : guide(data, guidance * scaleRatio(k, model.patchNums.length));
+  if (copies === 1) return data;
+  const ratio = scaleRatio(k, model.patchNums.length);
+  return guide(
+    data,
+    orders.map(({ drawing }) => drawing.guidance * ratio),
+  );
 }
 
 /** Draws the tokens of a scale into `batch.ids`; returns their code vectors: count T C. */
 function drawRows(
   model: Var,
   batch: Batch,
-  { k, logits, settings }: { k: number; logits: Float32Array; settings: Settings },
+  { k, logits }: { k: number; logits: Float32Array },
 ): Tensor {
+  const { orders } = batch;
   const { codes, latent } = model.tokenizer;
   const T = model.patchNums[k]! ** 2;
-  const chances = Array.from({ length: batch.count }, (_, i) =>
-    rng(settings.seed)
-      .child(batch.first + i)
-      .child(k),
-  );
-  const uniforms = perPicture(chances, T, (chance, out) => chance.fillUniform(out));
-  const ids = drawTokens(logits, { codes, uniforms, ...settings });
-  batch.ids = { dtype: "int64", shape: [batch.count, T], data: BigInt64Array.from(ids, BigInt) };
+  const ids = new BigInt64Array(orders.length * T);
+  const data = new Float32Array(orders.length * T * latent);
+  for (const [i, order] of orders.entries()) {
+    const own = logits.subarray(i * T * codes, (i + 1) * T * codes);
+    const drawn = drawScale(model, order, { k, logits: own });
+    for (let t = 0; t < T; t++) ids[i * T + t] = BigInt(drawn.ids[t]!);
+    data.set(drawn.rows, i * T * latent);
+  }
+  batch.ids = { dtype: "int64", shape: [orders.length, T], data: ids };
+  return { dtype: "float32", shape: [orders.length, T, latent], data };
+}
+
+/** One scale of one picture: tokens T and their vectors T C, drawn from logits T V or given. */
+function drawScale(
+  model: Var,
+  order: Order,
+  { k, logits }: { k: number; logits: Float32Array },
+): { ids: Int32Array; rows: Float32Array } {
+  const { codes, latent } = model.tokenizer;
   const codebook = model.codebook.data as Float32Array;
-  const shape = [batch.count, T, latent];
-  if (settings.moreSmooth) {
-    const noise = perPicture(chances, T * codes, (chance, out) =>
-      chance.child("noise").fillExponential(out),
-    );
-    const ratio = scaleRatio(k, model.patchNums.length);
-    const data = smoothVectors(logits, { codes, codebook, ratio, noise, ...settings });
-    return { dtype: "float32", shape, data };
+  const T = logits.length / codes;
+  const given = order.given?.(k);
+  const chance = chanceOf(order, k);
+  const uniforms = chance.fillUniform(new Float32Array(T));
+  const ids = drawTokens(logits, { codes, uniforms, ...order.drawing });
+  if (given) for (let t = 0; t < T; t++) if (given.keep[t]) ids[t] = given.ids[t]!;
+  const rows = order.moreSmooth
+    ? smoothVectors(logits, {
+        codes,
+        codebook,
+        ratio: scaleRatio(k, model.patchNums.length),
+        noise: chance.child("noise").fillExponential(new Float32Array(T * codes)),
+        ...order.drawing,
+      })
+    : new Float32Array(T * latent);
+  for (let t = 0; t < T; t++) {
+    const kept = given?.keep[t] === 1;
+    if (kept && given.rows) rows.set(given.rows.subarray(t * latent, (t + 1) * latent), t * latent);
+    else if (kept || !order.moreSmooth)
+      rows.set(codebook.subarray(ids[t]! * latent, (ids[t]! + 1) * latent), t * latent);
   }
-  const data = new Float32Array(sizeOf(shape));
-  for (const [t, id] of ids.entries())
-    data.set(codebook.subarray(id * latent, (id + 1) * latent), t * latent);
-  return { dtype: "float32", shape, data };
+  return { ids, rows };
 }
 
-/** `n` numbers for each picture from its own stream. */
-function perPicture(
-  chances: readonly Rng[],
-  n: number,
-  fill: (chance: Rng, out: Float32Array) => Float32Array,
-): Float32Array {
-  const out = new Float32Array(chances.length * n);
-  for (const [i, chance] of chances.entries()) fill(chance, out.subarray(i * n, (i + 1) * n));
-  return out;
-}
-
-// ---- tensors on the host
-
-const float = (shape: readonly number[]): Tensor => ({
-  dtype: "float32",
-  shape,
-  data: new Float32Array(sizeOf(shape)),
-});
-
-/** Rows from `start` to before `end`, or to the last: a view. */
-function rowsOf({ dtype, shape, data }: Tensor, start: number, end: number): Tensor {
-  const [n, ...rest] = shape as [number, ...number[]];
-  const width = sizeOf(rest);
-  const stop = Math.min(end, n);
-  return {
-    dtype,
-    shape: [stop - start, ...rest],
-    data: data.subarray(start * width, stop * width),
-  };
-}
-
-/** Tensors of the same dtype and row shape, one after the other along the first axis. */
-function stack(parts: readonly Tensor[]): Tensor {
-  const [one] = parts as [Tensor];
-  if (parts.length === 1) return one;
-  const n = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
-  const shape = [n, ...one.shape.slice(1)];
-  const Data = one.data.constructor as new (length: number) => Float32Array;
-  const data = new Data(sizeOf(shape));
-  let at = 0;
-  for (const part of parts) {
-    data.set(part.data as Float32Array, at);
-    at += part.data.length;
-  }
-  return { dtype: one.dtype, shape, data };
-}
+// ---- helpers
 
 /** [-1, 1] to [0, 1]. */
 const toUnit = ({ dtype, shape, data }: Tensor): Tensor => ({

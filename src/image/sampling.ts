@@ -10,13 +10,17 @@ export const scaleRatio = (k: number, scales: number): number =>
  * Classifier-free guidance with a strength that rises with the scale: t = guidance * ratio,
  * logits = (1 + t) conditional - t unconditional. So 0 is no guidance, and the first scale has none.
  * Written over the first half and returned as a view of it; rounded as float32 arithmetic does.
- * @param logits [2B, L, V] flat, the unconditional rows last @returns [B, L, V]
+ * @param logits [2B, L, V] flat, the unconditional rows last
+ * @param strengths t of all pictures, or of each @returns [B, L, V]
  */
-export function guide(logits: Float32Array, t: number): Float32Array {
+export function guide(logits: Float32Array, strengths: number | readonly number[]): Float32Array {
   const n = logits.length / 2;
-  const [up, down] = [Math.fround(1 + t), Math.fround(t)];
-  for (let i = 0; i < n; i++) {
-    logits[i] = Math.fround(up * logits[i]!) - Math.fround(down * logits[n + i]!);
+  const each = typeof strengths === "number" ? [strengths] : strengths;
+  const size = n / each.length;
+  for (const [b, t] of each.entries()) {
+    const [up, down] = [Math.fround(1 + t), Math.fround(t)];
+    for (let i = b * size; i < (b + 1) * size; i++)
+      logits[i] = Math.fround(up * logits[i]!) - Math.fround(down * logits[n + i]!);
   }
   return logits.subarray(0, n);
 }

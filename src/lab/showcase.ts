@@ -2,7 +2,8 @@
 
 import type { ImageDataset } from "../data/index.ts";
 import type { Var } from "../image/model.ts";
-import { generate, type SampleOptions, sample } from "../image/sampler.ts";
+import type { SampleOptions } from "../image/orders.ts";
+import { generate, sample } from "../image/sampler.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import type { Nearest, Pictures } from "./nearest.ts";
 
