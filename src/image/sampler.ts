@@ -1,7 +1,6 @@
 /** Sampling: orders -> token maps scale by scale -> pictures. What an order says is orders.ts; narrowing one distribution is sampling.ts. */
 
 import type { Tensor } from "../formats/dtype.ts";
-import { InputError } from "../formats/errors.ts";
 import type { Session, Tensors } from "../tensor/backend.ts";
 import { latentSide } from "./config.ts";
 import type { Var } from "./model.ts";
