@@ -1,5 +1,6 @@
 /** What a training run will cost, for --dry-run: parameters, floating-point operations, memory. Times nothing. */
 
+import type { ClassifierConfig } from "../eval/classifier.ts";
 import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../image/config.ts";
 import { trainingFlops } from "../image/cost.ts";
 import { varSpecs } from "../image/var-layout.ts";
@@ -63,6 +64,24 @@ export function varCost(
   return cost(countParams(varSpecs(model)), steps, {
     flopsPerUpdate: trainingFlops(model).total * batch,
     activations: batch * L * (depth * perToken + 3 * codes),
+  });
+}
+
+/** Two convolutions a level; each keeps norm, activation and result. */
+export function classifierCost(
+  { size, widths }: ClassifierConfig,
+  parameters: number,
+  { batch, steps }: { batch: number; steps: number },
+): TrainCost {
+  const levels = widths.map((to, i) => {
+    const cells = (size / 2 ** i) ** 2;
+    const from = widths[i - 1];
+    return { cells, to, weights: 9 * (from === undefined ? 3 * to : from * to + to * to) };
+  });
+  const forward = levels.reduce((sum, { cells, weights }) => sum + 2 * cells * weights, 0);
+  return cost(parameters, steps, {
+    flopsPerUpdate: 3 * forward * batch, // backward is two products for each one
+    activations: batch * levels.reduce((sum, { cells, to }) => sum + 6 * cells * to, 0),
   });
 }
 

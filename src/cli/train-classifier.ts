@@ -1,0 +1,139 @@
+/** `underpaint train classifier DATA`: trains what evaluation looks through. The loop and its words are in training.ts. */
+
+import type { Command } from "commander";
+import { type ClassifierConfig, classifierConfig, classifierSpecs } from "../eval/classifier.ts";
+import { countParams } from "../nn/spec.ts";
+import {
+  CLASSIFIER_RECIPE,
+  type ClassifierRecipe,
+  classifierClasses,
+  classifierTask,
+} from "../train/classifier.ts";
+import { openRun } from "../train/run.node.ts";
+import { interruptible } from "./errors.ts";
+import { givenFlags, listFlag, numberFlag } from "./flags.ts";
+import {
+  AUGMENT_FLAGS,
+  addRecipeFlags,
+  type RecipeFlags,
+  readRecipe,
+  UPDATE_FLAGS,
+} from "./recipe-flags.ts";
+import type { Terminal } from "./terminal.ts";
+import { classifierCost } from "./train-cost.ts";
+import {
+  addSharedFlags,
+  backendWith,
+  earlierRecipe,
+  type Json,
+  openSplits,
+  partOf,
+  printPlan,
+  type SharedFlags,
+  shellWord,
+  train,
+} from "./training.ts";
+
+const RECIPE_FLAGS: RecipeFlags<Exclude<keyof ClassifierRecipe, "model" | "augment" | "data">> = {
+  ...UPDATE_FLAGS,
+  weightDecay: { sentence: "Decoupled weight decay", real: true, min: 0, max: 10 },
+  smoothing: { sentence: "Share of the target given to all classes", real: true, min: 0, max: 0.9 },
+};
+
+const SIZE = 64;
+
+export function addTrainClassifier(parent: Command, terminal: Terminal): void {
+  const command = parent
+    .command("classifier")
+    .description("Trains a small classifier, through which eval and sample --reject look");
+  addSharedFlags(command, "runs/classifier");
+  addRecipeFlags(command, RECIPE_FLAGS, CLASSIFIER_RECIPE);
+  addRecipeFlags(command, AUGMENT_FLAGS, {
+    flip: 0.5,
+    shift: 0,
+    scale: 0,
+    hue: 0,
+    saturation: 0,
+    brightness: 0,
+  });
+  numberFlag(command, "--size <n>", {
+    sentence: "Side of the pictures",
+    unit: "pixels",
+    min: 8,
+    max: 4096,
+    fallback: SIZE,
+  });
+  listFlag(command, "--widths <list>", {
+    sentence: "Channels of each level, fine to coarse; default follows from the size",
+  });
+  command.action(async (data: string, flags: SharedFlags) => {
+    process.exitCode = await interruptible((signal) =>
+      run(terminal, { data, flags, command, signal }),
+    );
+  });
+}
+
+async function run(
+  terminal: Terminal,
+  {
+    data,
+    flags,
+    command,
+    signal,
+  }: { data: string; flags: SharedFlags; command: Command; signal: AbortSignal },
+): Promise<number> {
+  const before = earlierRecipe(flags.run);
+  const old = partOf(before, "model") as ClassifierConfig | undefined;
+  const given = givenFlags(command);
+  const { size: typed, widths } = command.opts();
+  const size: number = given.has("size") || !old ? typed : old.size;
+  const sets = await openSplits(terminal, data, { size, signal });
+  const model = classifierConfig(size, classifierClasses(sets.train.classes), {
+    widths: given.has("widths") || !old ? widths : old.widths,
+  });
+  const recipe = readClassifierRecipe(command, before, { data, model });
+  const again = `underpaint train classifier ${shellWord(data)} --run ${shellWord(flags.run)}`;
+  if (flags.dryRun) {
+    const { batch, steps } = recipe;
+    const cost = classifierCost(model, countParams(classifierSpecs(model)), { batch, steps });
+    printPlan(terminal, cost, { recipe: { ...recipe }, json: flags.json, next: again });
+    return 0;
+  }
+  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
+  const task = await classifierTask(recipe, sets, {
+    backend: await backendWith(flags.threads),
+    checkpoint,
+  });
+  return train(
+    terminal,
+    { task, run },
+    {
+      steps: recipe.steps,
+      done: checkpoint?.step,
+      command,
+      json: flags.json,
+      signal,
+      metric: "accuracy",
+      again,
+      next: (file) =>
+        `underpaint eval ${shellWord(data)}:test --reference ${shellWord(data)}:train --network ${shellWord(file)}`,
+    },
+  );
+}
+
+/** The recipe from flags, over what the run was started with, over the defaults. */
+function readClassifierRecipe(
+  command: Command,
+  before: Json | undefined,
+  { data, model }: { data: string; model: ClassifierConfig },
+): ClassifierRecipe {
+  const keys = Object.keys(RECIPE_FLAGS) as (keyof typeof RECIPE_FLAGS)[];
+  const strengths = Object.keys(AUGMENT_FLAGS) as (keyof typeof AUGMENT_FLAGS)[];
+  return {
+    ...CLASSIFIER_RECIPE,
+    ...readRecipe(command, keys, before),
+    data,
+    augment: readRecipe(command, strengths, partOf(before, "augment")),
+    model,
+  };
+}
