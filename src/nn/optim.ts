@@ -51,6 +51,8 @@ export interface Optimizer {
   apply(g: Graph, params: readonly Trained[]): Update;
   /** The scalars that `apply` asked the graph for. */
   feeds(pace: Pace): Record<string, Tensor>;
+  /** What is built into the graph, under the names of `feeds`: betas and the like. */
+  readonly constants: Readonly<Record<string, number>>;
 }
 
 const number = (x: number): Tensor => ({ dtype: "float32", shape: [], data: Float32Array.of(x) });
@@ -74,6 +76,7 @@ export interface AdamWOptions {
  */
 export function adamw({ betas: [b1, b2] = [0.9, 0.95], eps = 1e-8 }: AdamWOptions = {}): Optimizer {
   return {
+    constants: { "adamw.beta1": b1, "adamw.beta2": b2, "adamw.eps": eps },
     apply(g, params) {
       const [rate, floor, shrink] = ["adamw.rate", "adamw.floor", "adamw.shrink"].map((name) =>
         input(g, name, []),
@@ -113,6 +116,7 @@ export interface SgdOptions {
 /** Stochastic gradient descent with momentum (Sutskever et al. 2013, as PyTorch states it) and decoupled decay. */
 export function sgd({ momentum = 0, nesterov = false }: SgdOptions = {}): Optimizer {
   return {
+    constants: { "sgd.momentum": momentum, "sgd.nesterov": Number(nesterov) },
     apply(g, params) {
       const [rate, shrink] = [input(g, "sgd.rate", []), input(g, "sgd.shrink", [])];
       const out = { params: [] as Kept[], state: [] as Kept[] };
@@ -171,6 +175,7 @@ export function muon(options: MuonOptions = {}): Optimizer {
   const { momentum = 0.95, steps = 5, adamw: adam = {}, adamwScale = 0.1 } = options;
   const rest = adamw(adam);
   return {
+    constants: { ...rest.constants, "muon.momentum": momentum, "muon.steps": steps },
     apply(g, params) {
       const isMatrix = (p: Trained) => p.value.shape.length >= 2 && p.decay;
       const others = rest.apply(

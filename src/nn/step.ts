@@ -104,6 +104,7 @@ export class Stepper {
   readonly #optimizer: Optimizer;
   readonly #params: readonly string[];
   readonly #reported: readonly Reported[];
+  #scalars: Readonly<Record<string, number>> = {};
 
   constructor(
     session: Session,
@@ -124,12 +125,16 @@ export class Stepper {
 
   /** Runs one step on a batch; returns `loss`, `gradNorm` and what the plan reports. */
   async step(batch: Tensors, pace: Pace): Promise<Record<string, Tensor>> {
-    const feeds = { ...batch, ...this.#optimizer.feeds(pace), ...Object.fromEntries(this.#now) };
+    const scalars = this.#optimizer.feeds(pace);
+    const feeds = { ...batch, ...scalars, ...Object.fromEntries(this.#now) };
     const next = Object.fromEntries([...this.#next].map(([name, t]) => [NEXT + name, t]));
     // New memory each time, small as it is: the caller may keep what a step reports.
     const report = Object.fromEntries(this.#reported.map((r) => [r.name, zeros(r)]));
     await this.#session.run(feeds, { into: { ...next, ...report } });
     [this.#now, this.#next] = [this.#next, this.#now];
+    this.#scalars = Object.fromEntries(
+      Object.entries(scalars).map(([name, t]) => [name, Number(t.data[0])]),
+    );
     return report;
   }
 
@@ -142,6 +147,23 @@ export class Stepper {
   state(): Map<string, Tensor> {
     const params = new Set(this.#params);
     return new Map([...this.#now].filter(([name]) => !params.has(name)));
+  }
+
+  /**
+   * Parameters and state as the last step read them; views that the next step writes over. Before the first step, what
+   * it will read.
+   */
+  before(): { weights: Map<string, Tensor>; state: Map<string, Tensor> } {
+    const params = new Set(this.#params);
+    const [weights, state] = [true, false].map(
+      (wanted) => new Map([...this.#next].filter(([name]) => params.has(name) === wanted)),
+    ) as [Map<string, Tensor>, Map<string, Tensor>];
+    return { weights, state };
+  }
+
+  /** What the last update was computed with: the scalars that were fed, and the optimizer's constants. */
+  applied(): Readonly<Record<string, number>> {
+    return { ...this.#optimizer.constants, ...this.#scalars };
   }
 
   release(): Promise<void> {

@@ -10,3 +10,17 @@ export { type Checkpoint, type Metrics, type OpenedRun, openRun, type Run } from
 export { type TokenizeOptions, type TokenizeProgress, type TokenSet, tokenize } from "./tokens.ts";
 export { VAR_RECIPE, type VarData, type VarRecipe, type VarTaskOptions, varTask } from "./var.ts";
 export { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
+export {
+  type AfterStepEvent,
+  AlarmError,
+  type BatchSeen,
+  type BeforeStepEvent,
+  type CheckpointEvent,
+  type EndEvent,
+  type EvaluationEvent,
+  type RunState,
+  type SheetEvent,
+  type StartEvent,
+  type Stepped,
+  type Watcher,
+} from "./watch.ts";

@@ -4,11 +4,12 @@ import type { TensorMap } from "../formats/dtype.ts";
 import type { Picture } from "../image/sheet.ts";
 import type { Pace } from "../nn/optim.ts";
 import type { Metrics, Run } from "./run.node.ts";
+import { type RunState, type Stepped, tell, tellAll, type Watcher } from "./watch.ts";
 
 /** What a trainer gives to the loop. Everything random in it follows from the seed and the step. */
 export interface Task {
   /** Runs update number `pace.step` (from 1) on the next batch. */
-  step(pace: Pace): Promise<Metrics>;
+  step(pace: Pace): Promise<Stepped>;
   /** Learning rate and decay of an update. */
   pace(step: number): Pace;
   /** Measures on the test split. */
@@ -17,6 +18,8 @@ export interface Task {
   draw(): Promise<Picture>;
   /** Everything a later process needs to go on bit by bit: weights, moments, counters. */
   tensors(): TensorMap;
+  /** Parameters and moments as the last update read them, under the names of `tensors`; views until the next one. */
+  before(): TensorMap;
   /** The same for what is not a tensor: the data cursor. Plain JSON. */
   position(): unknown;
   /** Writes the finished model into the run's folder. */
@@ -37,10 +40,19 @@ export interface LoopOptions {
   drawEvery?: number;
   /** Stops after the update under way, with a checkpoint. */
   signal?: AbortSignal;
+  /** Told what happens, in order; see Watcher. */
+  watchers?: readonly Watcher[];
 }
 
 export type TrainEvent =
-  | { kind: "step"; step: number; of: number; metrics: Metrics; ms: number }
+  | {
+      kind: "step";
+      step: number;
+      of: number;
+      metrics: Metrics;
+      ms: number;
+      phases: Stepped["phases"];
+    }
   | { kind: "evaluation"; step: number; metrics: Metrics }
   | { kind: "sheet"; step: number; file: string }
   | { kind: "checkpoint"; step: number; file: string }
@@ -56,41 +68,62 @@ export async function* trainLoop(
   run: Run,
   options: LoopOptions,
 ): AsyncGenerator<TrainEvent> {
-  const { steps, done = 0, signal } = options;
+  const { steps: of, done = 0, signal, watchers = [] } = options;
   const { saveEvery = 200, evaluateEvery = 500, drawEvery = 500 } = options;
-  const save = async (step: number): Promise<TrainEvent> => {
+  const state: RunState = { tensors: () => task.tensors(), position: () => task.position() };
+  let step = done;
+  const save = async (): Promise<TrainEvent> => {
+    await tell(watchers, "saving", { ...state, step });
     const file = await run.save({ step, position: task.position(), tensors: task.tensors() });
+    await tell(watchers, "checkpoint", { ...state, step, file });
     return { kind: "checkpoint", step, file };
   };
   try {
-    let step = done;
-    while (step < steps && !signal?.aborted) {
-      step++;
-      const pace = task.pace(step);
+    await tell(watchers, "start", { ...state, run, of, done });
+    while (step < of && !signal?.aborted) {
+      const pace = task.pace(step + 1);
+      await tell(watchers, "beforeStep", { ...state, step: step + 1, of, pace });
       const begin = performance.now();
-      const metrics = { lr: pace.lr, ...(await task.step(pace)) };
+      const stepped = await task.step(pace);
       const ms = performance.now() - begin;
+      step++;
+      const metrics = { lr: pace.lr, ...stepped.metrics };
+      const before = () => task.before();
+      await tell(watchers, "afterStep", {
+        ...state,
+        ...stepped,
+        ...{ metrics, step, of, pace, ms, before },
+      });
       await run.log({ step, ...metrics, ms: Math.round(ms * 10) / 10 });
-      yield { kind: "step", step, of: steps, metrics, ms };
-      if (step % evaluateEvery === 0 || step === steps) {
+      yield { kind: "step", step, of, metrics, ms, phases: stepped.phases };
+      if (step % evaluateEvery === 0 || step === of) {
         const test = await task.evaluate();
+        await tell(watchers, "evaluation", { step, metrics: test });
         await run.log({ step, ...test });
         yield { kind: "evaluation", step, metrics: test };
       }
-      if (step % drawEvery === 0 || step === steps) {
-        const file = await run.draw(
-          `sheets/${String(step).padStart(7, "0")}.png`,
-          await task.draw(),
-        );
+      if (step % drawEvery === 0 || step === of) {
+        const name = `sheets/${String(step).padStart(7, "0")}.png`;
+        const file = await run.draw(name, await task.draw());
+        await tell(watchers, "sheet", { step, file });
         yield { kind: "sheet", step, file };
       }
-      if (step % saveEvery === 0 || step === steps) yield await save(step);
+      if (step % saveEvery === 0 || step === of) yield await save();
     }
-    if (step < steps) {
-      if (step % saveEvery !== 0 && step > done) yield await save(step);
+    if (step < of) {
+      if (step % saveEvery !== 0 && step > done) yield await save();
+      await tell(watchers, "stop", { ...state, step });
       yield { kind: "stopped", step };
-    } else yield { kind: "finished", step, file: await task.finish(run) };
+    } else {
+      const file = await task.finish(run);
+      await tell(watchers, "finish", { ...state, step, file });
+      yield { kind: "finished", step, file };
+    }
+  } catch (error) {
+    // What stopped the run is thrown, whatever the watchers have to say about it.
+    await tellAll(watchers, (watcher) => watcher.error?.({ step, error })).catch(() => {});
+    throw error;
   } finally {
-    await task.release();
+    await tellAll(watchers, (watcher) => watcher.close?.()).finally(() => task.release());
   }
 }

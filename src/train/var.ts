@@ -157,34 +157,43 @@ export async function varTask(
       }),
     }),
     async step(pace) {
+      const begin = performance.now();
       const { indices, epoch, next } = nextIndices(data.train, cursor, batch);
       cursor = next;
       const chance = start.child("step").child(pace.step);
       const labels = Array.from(indices, (i) => data.train.label(i));
       const { trainTokens } = data;
       const variant = epoch % trainTokens.variants;
-      const r = await stepper.step(
-        {
-          ids: tokensOf(trainTokens, "ids", { indices, variant }),
-          ...(misreads ? { read: tokensOf(trainTokens, "read", { indices, variant }) } : {}),
-          labels: dropLabels(labels, model, chance.child("labels")),
-          dropMasks: dropPathMasks(model, batch, chance.child("paths")),
-        },
-        pace,
-      );
+      const feeds = {
+        ids: tokensOf(trainTokens, "ids", { indices, variant }),
+        ...(misreads ? { read: tokensOf(trainTokens, "read", { indices, variant }) } : {}),
+        labels: dropLabels(labels, model, chance.child("labels")),
+        dropMasks: dropPathMasks(model, batch, chance.child("paths")),
+      };
+      const ready = performance.now();
+      const r = await stepper.step(feeds, pace);
       return {
-        loss: first(r.meanLoss),
-        lastLoss: first(r.lastLoss),
-        accuracy: first(r.accuracy),
-        lastAccuracy: first(r.lastAccuracy),
-        gradNorm: first(r.gradNorm),
-        epoch,
+        metrics: {
+          loss: first(r.meanLoss),
+          lastLoss: first(r.lastLoss),
+          accuracy: first(r.accuracy),
+          lastAccuracy: first(r.lastAccuracy),
+          gradNorm: first(r.gradNorm),
+          epoch,
+        },
+        batch: { epoch, indices, feeds: [feeds] },
+        phases: { data: ready - begin, run: performance.now() - ready },
+        applied: stepper.applied(),
       };
     },
     evaluate: () => tester.measure(data, stepper.weights()),
     draw: () => draw(modelTensors()),
     tensors: () =>
       new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
+    before: () => {
+      const { weights, state } = stepper.before();
+      return new Map([...prefixed(weights, "param."), ...prefixed(state, "state.")]);
+    },
     position: () => ({ cursor }),
     finish: (run) =>
       run.write("var.safetensors", modelTensors(), {

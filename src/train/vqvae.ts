@@ -162,9 +162,13 @@ export async function vqvaeTask(
       weightDecay: recipe.weightDecay,
     }),
     async step(pace) {
+      const begin = performance.now();
       const next = (await source.next()).value!;
       cursor = next.cursor;
-      const r = await stepper.step({ images: next.images }, pace);
+      const feeds = { images: next.images };
+      const ready = performance.now();
+      const r = await stepper.step(feeds, pace);
+      const ran = performance.now();
       const ids = parts.ids.map((_, k) => r[`ids.${k}`]!);
       countHits(use, ids);
       const revive = recipe.reviveEvery > 0 && pace.step % recipe.reviveEvery === 0;
@@ -181,13 +185,18 @@ export async function vqvaeTask(
           )
         : 0;
       return {
-        loss: first(r.loss),
-        l1: first(r.l1),
-        psnr: psnr(first(r.l2)),
-        vq: first(r.vq),
-        gradNorm: first(r.gradNorm),
-        ...codebookHealth(use),
-        revived,
+        metrics: {
+          loss: first(r.loss),
+          l1: first(r.l1),
+          psnr: psnr(first(r.l2)),
+          vq: first(r.vq),
+          gradNorm: first(r.gradNorm),
+          ...codebookHealth(use),
+          revived,
+        },
+        batch: { epoch: next.cursor.epoch, indices: next.indices, feeds: [feeds] },
+        phases: { data: ready - begin, run: ran - ready, codes: performance.now() - ran },
+        applied: stepper.applied(),
       };
     },
     async evaluate() {
@@ -201,6 +210,10 @@ export async function vqvaeTask(
         ...prefixed(stepper.state(), "state."),
         [HITS, use.hits],
       ]),
+    before: () => {
+      const { weights, state } = stepper.before();
+      return new Map([...prefixed(weights, "param."), ...prefixed(state, "state.")]);
+    },
     position: () => ({ cursor, updates: use.updates }),
     finish: (run) =>
       run.write("vqvae.safetensors", modelTensors(), {
