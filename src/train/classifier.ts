@@ -30,7 +30,7 @@ import { createGraph, input, output } from "../tensor/graph.ts";
 import { add, crossEntropy, logSoftmax, mean, mul, neg } from "../tensor/ops.ts";
 import { rng } from "../tensor/rng.ts";
 import type { Task } from "./loop.ts";
-import { prefixed, unprefixed } from "./names.ts";
+import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
 
 /** The recipe; plain JSON, fixed for a run. */
@@ -136,15 +136,23 @@ export async function classifierTask(
       weightDecay: recipe.weightDecay,
     }),
     async step(pace) {
+      const begin = performance.now();
       const next = (await source.next()).value!;
       cursor = next.cursor;
       const labels = next.labels.map((l) => target[l]!);
-      const r = await stepper.step({ images: next.images, labels: asLabels(labels) }, pace);
-      const guesses = likeliest(r.logits!);
+      const feeds = { images: next.images, labels: asLabels(labels) };
+      const ready = performance.now();
+      const r = await stepper.step(feeds, pace);
+      const phases = { data: ready - begin, run: performance.now() - ready };
       return {
-        loss: first(r.loss),
-        accuracy: share(guesses, labels),
-        gradNorm: first(r.gradNorm),
+        metrics: {
+          loss: first(r.loss),
+          accuracy: share(likeliest(r.logits!), labels),
+          gradNorm: first(r.gradNorm),
+        },
+        batch: { epoch: next.cursor.epoch, indices: next.indices, feeds: [feeds] },
+        phases,
+        applied: stepper.applied(),
       };
     },
     async evaluate() {
@@ -167,6 +175,7 @@ export async function classifierTask(
     },
     tensors: () =>
       new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
+    before: () => stepperTensors(stepper.before()),
     position: () => cursor,
     async finish(run) {
       const stored = quantizeWeights(stepper.weights(), { to: "float16" });

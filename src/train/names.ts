@@ -11,3 +11,12 @@ export function unprefixed(tensors: TensorMap, prefix: string): Map<string, Tens
 /** The same tensors under longer names. */
 export const prefixed = (tensors: TensorMap, prefix: string): [string, Tensor][] =>
   [...tensors].map(([name, t]) => [prefix + name, t]);
+
+/** Parameters and moments of a stepper as a checkpoint names them. */
+export const stepperTensors = ({
+  weights,
+  state,
+}: {
+  weights: TensorMap;
+  state: TensorMap;
+}): Map<string, Tensor> => new Map([...prefixed(weights, "param."), ...prefixed(state, "state.")]);

@@ -21,7 +21,7 @@ import type { Backend } from "../tensor/backend.ts";
 import { createGraph, output } from "../tensor/graph.ts";
 import { rng } from "../tensor/rng.ts";
 import type { Task } from "./loop.ts";
-import { prefixed, unprefixed } from "./names.ts";
+import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
 import type { TokenSet } from "./tokens.ts";
 
@@ -190,10 +190,7 @@ export async function varTask(
     draw: () => draw(modelTensors()),
     tensors: () =>
       new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
-    before: () => {
-      const { weights, state } = stepper.before();
-      return new Map([...prefixed(weights, "param."), ...prefixed(state, "state.")]);
-    },
+    before: () => stepperTensors(stepper.before()),
     position: () => ({ cursor }),
     finish: (run) =>
       run.write("var.safetensors", modelTensors(), {

@@ -25,7 +25,7 @@ import {
   reviveDeadCodes,
 } from "./codebook.ts";
 import type { Task } from "./loop.ts";
-import { prefixed, unprefixed } from "./names.ts";
+import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
 
 /** The recipe; plain JSON, fixed for a run. */
@@ -210,10 +210,7 @@ export async function vqvaeTask(
         ...prefixed(stepper.state(), "state."),
         [HITS, use.hits],
       ]),
-    before: () => {
-      const { weights, state } = stepper.before();
-      return new Map([...prefixed(weights, "param."), ...prefixed(state, "state.")]);
-    },
+    before: () => stepperTensors(stepper.before()),
     position: () => ({ cursor, updates: use.updates }),
     finish: (run) =>
       run.write("vqvae.safetensors", modelTensors(), {
