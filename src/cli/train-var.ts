@@ -1,14 +1,9 @@
 /** `underpaint train var DATA`: trains a transformer on a tokenizer's tokens. The loop and its words are in training.ts. */
 
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import type { Augment } from "../data/augment.ts";
 import type { ImageDataset } from "../data/types.ts";
-import type { Tensor, TensorMap } from "../formats/dtype.ts";
-import { InputError } from "../formats/errors.ts";
-import { readSafetensors } from "../formats/safetensors.ts";
+import type { TensorMap } from "../formats/dtype.ts";
 import { imageSide, type VarConfig, varConfig } from "../image/config.ts";
 import { Var } from "../image/model.ts";
 import { sample } from "../image/sampler.ts";
@@ -16,7 +11,8 @@ import { type Picture, sheet } from "../image/sheet.ts";
 import { curves } from "../nn/schedule.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { openRun, type Run } from "../train/run.node.ts";
-import { type TokenSet, tokenize } from "../train/tokens.ts";
+import { tokensIn } from "../train/token-file.node.ts";
+import type { TokenSet } from "../train/tokens.ts";
 import { VAR_RECIPE, type VarRecipe, varTask } from "../train/var.ts";
 import { interruptible } from "./errors.ts";
 import { numberFlag } from "./flags.ts";
@@ -146,6 +142,7 @@ export function addTrainVar(parent: Command, terminal: Terminal): void {
   addRecipeFlags(command, MODEL_FLAGS, {});
   command
     .option("--shared-ada-ln", "One modulation layer for all blocks: fewer parameters")
+    .option("--no-ada-ln", "Plain LayerNorms; the class is the first token alone")
     .option("--no-attn-l2-norm", "Attention without normalised queries and keys")
     .action(async (data: string, flags: VarFlags) => {
       process.exitCode = await interruptible((signal) =>
@@ -228,7 +225,7 @@ export function readVarRecipe(
 ): VarRecipe {
   const keysOf = <K extends string>(flags: RecipeFlags<K>) => Object.keys(flags) as K[];
   const old = partOf(before, "model") as Partial<VarConfig> | undefined;
-  const { depth, sharedAdaLn, attnL2Norm, schedule } = command.opts();
+  const { depth, sharedAdaLn, adaLn, attnL2Norm, schedule } = command.opts();
   const typed = (key: string) => command.getOptionValueSource(key) === "cli";
   const { patchNums, codes, latent } = tokenizer.config;
   const model = varConfig(depth ?? old?.depth ?? DEFAULT_DEPTH, {
@@ -236,6 +233,7 @@ export function readVarRecipe(
     ...(depth === undefined || depth === old?.depth ? old : undefined),
     ...readRecipe(command, keysOf(MODEL_FLAGS), undefined),
     ...(typed("sharedAdaLn") ? { sharedAdaLN: sharedAdaLn } : {}),
+    ...(typed("adaLn") ? { adaLN: adaLn } : {}),
     ...(typed("attnL2Norm") ? { attnL2Norm } : {}),
     ...{ patchNums, codes, latent, classes },
   });
@@ -254,69 +252,26 @@ export function readVarRecipe(
   };
 }
 
-interface TokenJob {
-  readonly set: ImageDataset;
-  readonly tokenizer: Tokenizer;
-  readonly backend: Backend;
-  readonly signal: AbortSignal;
-  readonly seed: number;
-  readonly variants: number;
-  readonly augment: Augment;
-  readonly mistakes: number;
-}
+type TokenJob = Parameters<typeof tokensIn>[2] & { readonly set: ImageDataset };
 
-/** Tokens of a split, from the run's folder where they are there already: making them takes minutes. */
+/** Tokens of a split, from the run's folder where they are there already. */
 async function loadTokens(terminal: Terminal, run: Run, job: TokenJob): Promise<TokenSet> {
-  const { set, tokenizer, seed, variants, augment, mistakes } = job;
-  const name = `tokens-${set.split}.safetensors`;
-  const pictures = Array.from({ length: set.count }, (_, i) => set.id(i));
-  const recipe = { tokenizer: tokenizer.hash, seed, variants, augment, mistakes };
-  const key = JSON.stringify({ ...recipe, pictures });
-  const old = await readTokens(join(run.folder, name), key);
-  if (old) return old;
-  const shown = progress(terminal, {
-    of: variants * set.count,
-    what: `encoding ${set.split} pictures`,
-  });
+  const { set, variants = 1 } = job;
+  const what = `encoding ${set.split} pictures`;
+  const shown = progress(terminal, { of: variants * set.count, what });
   try {
-    for await (const { done, tokens } of tokenize(set, tokenizerOf(job), job)) {
+    for await (const { done, tokens } of tokensIn(
+      join(run.folder, `tokens-${set.split}.safetensors`),
+      set,
+      job,
+    )) {
       shown.update(done);
-      if (!tokens) continue;
-      const shape = [tokens.variants, tokens.count, tokens.length];
-      const { ids, read } = tokens;
-      const whole = Object.entries(mistakes > 0 ? { ids, read } : { ids });
-      const tensor = (data: Int32Array): Tensor => ({ dtype: "int32", shape, data });
-      await run.write(name, new Map(whole.map(([of, data]) => [of, tensor(data)])), { key });
-      return tokens;
+      if (tokens) return tokens;
     }
   } finally {
     shown.clear();
   }
-  throw new Error("tokenize ended without tokens");
-}
-
-const tokenizerOf = ({ tokenizer: { config, weights }, backend }: TokenJob) => ({
-  config,
-  weights,
-  backend,
-});
-
-/** Anything odd about the file means making the tokens again. */
-async function readTokens(file: string, key: string): Promise<TokenSet | undefined> {
-  if (!existsSync(file)) return undefined;
-  try {
-    const { tensors, metadata } = readSafetensors(await readFile(file));
-    const ids = tensors.get("ids");
-    const read = tensors.get("read") ?? ids;
-    if (metadata.key !== key || ids?.shape.length !== 3) return undefined;
-    if (!(ids.data instanceof Int32Array && read?.data instanceof Int32Array)) return undefined;
-    if (read.data.length !== ids.data.length) return undefined;
-    const [variants, count, length] = ids.shape as [number, number, number];
-    return { variants, count, length, ids: ids.data, read: read.data };
-  } catch (error) {
-    if (error instanceof InputError) return undefined;
-    throw error;
-  }
+  throw new Error("tokensIn ended without tokens");
 }
 
 /** What the model draws now: the same classes and seed at every time. */

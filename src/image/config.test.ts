@@ -174,6 +174,12 @@ describe("cost", () => {
     expect(samplingFlops(varConfig(16), { guided: false }).adaLN).toBe(adaLN / 2);
   });
 
+  test("without AdaLN the modulation's cost is gone and the rest stays", () => {
+    const [with_, without] = [varConfig(16), varConfig(16, { adaLN: false })];
+    expect(samplingFlops(without).adaLN).toBe(0);
+    expect(samplingFlops(without).linear).toBe(samplingFlops(with_).linear);
+  });
+
   test("training costs about six operations per block weight and token", () => {
     const config = varConfig(16);
     const { linear } = trainingFlops(config);

@@ -63,6 +63,11 @@ export interface VarConfig {
   readonly latent: number;
   /** One modulation layer for all blocks plus an offset per block, instead of one layer per block. */
   readonly sharedAdaLN: boolean;
+  /**
+   * The class modulates every layer. Without it layers have their own LayerNorm scales and shifts, and the class is
+   * the first token alone: the paper's ablation, no released model.
+   */
+  readonly adaLN: boolean;
   /** l2-normalised queries and keys with a learned temperature per head. */
   readonly attnL2Norm: boolean;
   /** Drop-path rate of the last block; it rises from 0 in the first. */
@@ -91,6 +96,7 @@ export function varConfig(depth: number, overrides: Partial<VarConfig> = {}): Va
     codes: 4096,
     latent: 32,
     sharedAdaLN: false,
+    adaLN: true,
     attnL2Norm: true,
     dropPath: (0.1 * depth) / 24,
     labelDrop: 0.1,
@@ -206,9 +212,24 @@ export function checkPair(transformer: VarConfig, tokenizer: VqvaeConfig): void 
 
 /** Checks a configuration from outside. @throws InputError @returns the same, frozen */
 export function checkVarConfig(config: VarConfig): VarConfig {
+  if (config.patchNums[0] !== 1)
+    throw new InputError(
+      `patchNums [${config.patchNums.join(", ")}] do not start at 1, and the class stands for the first token of a VAR; use a tokenizer whose first map is one token`,
+      { patchNums: config.patchNums },
+    );
+  return checkTransformerConfig(config);
+}
+
+/** The same for a transformer that reads its tokens in another order: `patchNums` may be one map. @throws InputError */
+export function checkTransformerConfig(config: VarConfig): VarConfig {
   checkWhole(config, ["depth", "width", "heads", "classes", "codes", "latent"]);
   checkPatchNums(config.patchNums);
   checkRange(config, ["dropPath", "labelDrop"], [0, 1]);
+  if (config.sharedAdaLN && !config.adaLN)
+    throw new InputError("sharedAdaLN shares what adaLN false leaves out; set one of them", {
+      sharedAdaLN: true,
+      adaLN: false,
+    });
   const { width, heads, mlpRatio } = config;
   if (width % heads !== 0) {
     throw new InputError(
@@ -257,9 +278,9 @@ export function checkVqvaeConfig(config: VqvaeConfig): VqvaeConfig {
 
 function checkPatchNums(patchNums: readonly number[]): void {
   const rising = patchNums.every((pn, k) => Number.isInteger(pn) && pn > (patchNums[k - 1] ?? 0));
-  if (patchNums[0] === 1 && rising) return;
+  if ((patchNums[0] === 1 || patchNums.length === 1) && rising) return;
   throw new InputError(
-    `patchNums [${patchNums.join(", ")}] must be whole numbers that start at 1, rise, and end at the side of the latent map, as in [${PATCH_NUMS[8]!.join(", ")}]`,
+    `patchNums [${patchNums.join(", ")}] must be whole numbers that start at 1, rise, and end at the side of the latent map, as in [${PATCH_NUMS[8]!.join(", ")}], or that side alone for a tokenizer of one scale`,
     { patchNums },
   );
 }

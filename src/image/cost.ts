@@ -55,12 +55,13 @@ interface Pass {
 }
 
 function forward(config: VarConfig, { rows, tokens, keys, modulate }: Pass): VarFlops {
-  const { width: C, depth, mlpRatio, sharedAdaLN, codes, latent } = config;
+  const { width: C, depth, mlpRatio, adaLN, sharedAdaLN, codes, latent } = config;
+  const modulated = modulate && adaLN;
   const parts = {
     linear: 2 * rows * tokens * depth * (4 + 2 * mlpRatio) * C * C,
     attention: 4 * rows * tokens * keys * depth * C,
-    adaLN: modulate ? 2 * rows * (sharedAdaLN ? 1 : depth) * 6 * C * C : 0,
-    head: 2 * rows * (tokens * codes * C + (modulate ? 2 * C * C : 0)),
+    adaLN: modulated ? 2 * rows * (sharedAdaLN ? 1 : depth) * 6 * C * C : 0,
+    head: 2 * rows * (tokens * codes * C + (modulated ? 2 * C * C : 0)),
     embed: 2 * rows * tokens * latent * C,
   };
   return { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) };

@@ -63,6 +63,7 @@ export function inferVarConfig(
     latent: latent!,
     attnL2Norm,
     sharedAdaLN: tensors.has("shared_ada_lin.1.weight"),
+    adaLN: !tensors.has("head_nm.ln_gss"),
     patchNums:
       patchNums ??
       sidesFromLevels(tensors.get("lvl_1L")?.data) ??

@@ -215,12 +215,13 @@ describe("from a file back to its configuration", () => {
       classes: fc.integer({ min: 1, max: 9 }),
       codes: fc.integer({ min: 2, max: 20 }),
       latent: fc.integer({ min: 1, max: 5 }),
-      sharedAdaLN: fc.boolean(),
+      norms: fc.constantFrom({}, { sharedAdaLN: true }, { adaLN: false }),
       attnL2Norm: fc.boolean(),
       rest: fc.uniqueArray(fc.integer({ min: 2, max: 6 }), { maxLength: 4 }),
     });
     fc.assert(
-      fc.property(configs, ({ depth, headWidth, rest, ...parts }) => {
+      fc.property(configs, ({ depth, headWidth, rest, norms, ...dials }) => {
+        const parts = { ...dials, ...norms };
         const patchNums = [1, ...rest.sort((a, b) => a - b)];
         const config = varConfig(depth, { ...parts, width: headWidth * parts.heads, patchNums });
         const weights = initWeights(varSpecs(config), rng(1));

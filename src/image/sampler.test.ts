@@ -249,7 +249,7 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
     heads: fc.constantFrom(1, 2, 3),
     headWidth: fc.constantFrom(4, 8, 24, 40),
     attnL2Norm: fc.boolean(),
-    sharedAdaLN: fc.boolean(),
+    norms: fc.constantFrom({}, { sharedAdaLN: true }, { adaLN: false }),
     patchNums: fc.constantFrom([1], [1, 2], [1, 2, 4], [1, 3, 4, 5]),
     codes: fc.integer({ min: 2, max: 40 }),
     classes: fc.integer({ min: 1, max: 4 }),
@@ -260,8 +260,10 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
     headWidth,
     seed,
     guidance,
-    ...dials
+    norms,
+    ...rest
   }: typeof configs extends fc.Arbitrary<infer T> ? T : never) => {
+    const dials = { ...rest, ...norms };
     const m = await tinyModel({ ...dials, width: dials.heads * headWidth }, seed);
     const logits: Float32Array[] = [];
     const session = await m.session("scale");

@@ -18,6 +18,7 @@ const NO_DECAY = [
   "gamma",
   "beta",
   "ada_gss",
+  "ln_gss", // ours: LayerNorms without AdaLN
   "moe_bias",
   "scale_mul",
 ] as const;
@@ -69,7 +70,8 @@ export function varSpecs(config: VarConfig): ParamSpec[] {
     ...linear(`${name}.attn.proj`, [C, C], scaled(1 / Math.sqrt(2 * depth))),
     ...linear(`${name}.ffn.fc1`, [C * config.mlpRatio, C], start),
     ...linear(`${name}.ffn.fc2`, [C, C * config.mlpRatio], scaled(1 / Math.sqrt(2 * depth))),
-    ...(config.sharedAdaLN
+    ...(config.adaLN ? [] : [param(`${name}.ln_gss`, [1, 4, C], ZEROS)]), // scale1, scale2, shift1, shift2
+    ...(config.sharedAdaLN || !config.adaLN
       ? []
       : linear(`${name}.ada_lin.1`, [6 * C, C], { ...start, rowScales: gates(C) })),
   ];
@@ -84,7 +86,9 @@ export function varSpecs(config: VarConfig): ParamSpec[] {
     param("lvl_embed.weight", [patchNums.length, C], start),
     ...(config.sharedAdaLN ? linear("shared_ada_lin.1", [6 * C, C], start) : []),
     ...Array.from({ length: depth }, (_, i) => block(`blocks.${i}`)).flat(),
-    ...linear("head_nm.ada_lin.1", [2 * C, C], scaled(0.5)),
+    ...(config.adaLN
+      ? linear("head_nm.ada_lin.1", [2 * C, C], scaled(0.5))
+      : [param("head_nm.ln_gss", [1, 2, C], ZEROS)]),
     ...linear("head", [codes, C], scaled(0.02)),
   ];
 }

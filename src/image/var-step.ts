@@ -1,9 +1,9 @@
 /** The graphs that sampling runs: class -> modulation, one scale of the transformer, from codes to the next scale, decoder. */
 
 import type { WeightMap } from "../formats/lazy.ts";
-import { bindConstants } from "../nn/bind.ts";
+import { type Bind, bindConstants } from "../nn/bind.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
-import { add, clip, concat, reshape, slice } from "../tensor/ops.ts";
+import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
 import { latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { nextInput, spread } from "./quantizer.ts";
 import {
@@ -37,13 +37,33 @@ export function classGraph({ config, weights }: VarParts): Graph {
   const g = createGraph("class");
   const p = bindConstants(g, weights);
   const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
-  const { blocks, head } = modulation(cond, p, config);
-  const each = blocks.map((six) => reshape(six, ["R", 1, 6, config.width]));
   const first = slice(positions(g, p, config), { axis: 1, end: 1 }); // 1 1 C
   output(g, "start", add(startToken(cond, p), first));
-  output(g, "blocks", concat(each, 1));
+  const { blocks, head } = modulationRows(cond, p, config);
+  output(g, "blocks", blocks);
   output(g, "head", head);
   return g;
+}
+
+/** The modulation in two tensors with a row for each of cond's R C: `blocks` R depth 6 C, `head` R 2 C. */
+export function modulationRows(
+  cond: Value,
+  p: Bind,
+  config: VarConfig,
+): { blocks: Value; head: Value } {
+  const { blocks, head } = modulation(cond, p, config);
+  const R = cond.shape[0]!;
+  const all = concat(
+    blocks.map((six) => reshape(six, [six.shape[0]!, 1, 6, config.width])),
+    1,
+  ); // R depth 6 C, or one row for all classes
+  if (head.shape[0] === R) return { blocks: all, head };
+  // Adding zeros of the right shape repeats the row; expand takes no named dimension.
+  const zeros = mul(slice(cond, { axis: 1, end: 1 }), 0); // R 1
+  return {
+    blocks: add(all, reshape(zeros, [R, 1, 1, 1])),
+    head: add(head, reshape(zeros, [R, 1, 1])),
+  };
 }
 
 /**

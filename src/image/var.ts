@@ -34,9 +34,9 @@ import { blockCausalMask, scaleOfToken } from "./var-layout.ts";
 
 /** What the class says to every layer. Six per block: gamma1, gamma2, scale1, scale2, shift1, shift2. */
 export interface Modulation {
-  /** For each block: B 6 C. */
+  /** For each block: B 6 C, or 1 6 C where all classes are alike. */
   readonly blocks: readonly Value[];
-  /** Scale and shift before the head: B 2 C. */
+  /** Scale and shift before the head: B 2 C, or 1 2 C. */
   readonly head: Value;
 }
 
@@ -52,6 +52,7 @@ export const condition = (labels: Value, p: Bind): Value =>
 
 /** AdaLN: the modulation of all layers, computed once per sample as it is the same for all tokens. cond B C. */
 export function modulation(cond: Value, p: Bind, config: VarConfig): Modulation {
+  if (!config.adaLN) return plainNorms(cond, p, config);
   const { depth, width: C, sharedAdaLN } = config;
   const B = cond.shape[0]!;
   const active = silu(cond);
@@ -67,6 +68,15 @@ export function modulation(cond: Value, p: Bind, config: VarConfig): Modulation 
       : ada(`blocks.${i}.ada_lin.1`, 6),
   );
   return { blocks, head: ada("head_nm.ada_lin.1", 2) };
+}
+
+/** What takes the place of the modulation without AdaLN: gates of one, learned scales and shifts, all classes alike. */
+function plainNorms({ graph }: Value, p: Bind, { depth, width: C }: VarConfig): Modulation {
+  const open = filled(graph, [1, 2, C], 1);
+  return {
+    blocks: Array.from({ length: depth }, (_, i) => concat([open, p(`blocks.${i}.ln_gss`)], 1)),
+    head: p("head_nm.ln_gss"),
+  };
 }
 
 /** LN(x)·(1 + scale) + shift. x B L C, scale and shift B 1 C. */

@@ -84,7 +84,7 @@ const differences = (now: Recipe, before: Recipe): [string, unknown][] =>
   );
 
 const kebab = (key: string): string =>
-  key.replace("AdaLN", "AdaLn").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  key.replace("daLN", "daLn").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 function flagsOf(key: string, value: unknown): string[] {
   if (key === "weightDecay" && Array.isArray(value))

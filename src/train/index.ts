@@ -7,6 +7,7 @@ export {
   trainLoop,
 } from "./loop.ts";
 export { type Checkpoint, type Metrics, type OpenedRun, openRun, type Run } from "./run.node.ts";
+export { type HashedTokenizer, tokensIn } from "./token-file.node.ts";
 export { type TokenizeOptions, type TokenizeProgress, type TokenSet, tokenize } from "./tokens.ts";
 export { VAR_RECIPE, type VarData, type VarRecipe, type VarTaskOptions, varTask } from "./var.ts";
 export { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
