@@ -1,0 +1,97 @@
+/** Change detection on durations: shifts by a CUSUM of robust z-scores, rare stalls by a CUSUM of exceedances. */
+
+/** Median and 1.4826 times the median absolute deviation: a standard deviation that outliers do not move. */
+export function robustScale(values: ArrayLike<number>): { median: number; scale: number } {
+  const median = medianOf(Float64Array.from(values));
+  const scale = 1.4826 * medianOf(Float64Array.from(values, (x) => Math.abs(x - median)));
+  return { median, scale };
+}
+
+function medianOf(values: Float64Array): number {
+  values.sort();
+  const half = values.length >> 1;
+  return values.length % 2 ? values[half]! : (values[half - 1]! + values[half]!) / 2;
+}
+
+export interface ShiftOptions {
+  /** Updates that show what is usual. */
+  calibration?: number;
+  /** Updates before that which are not looked at: compilation, caches. */
+  warmup?: number;
+  /** Allowance in standard deviations: shifts below twice of it are not looked for. */
+  k?: number;
+  /** z-scores are cut here, so that single outliers do not count. */
+  clip?: number;
+  /** Threshold of the sum. */
+  h?: number;
+  /** Least scale as a share of the median: what is steadier than this still varies by it. */
+  floor?: number;
+}
+
+export interface Shift {
+  /** First update of the rise. */
+  readonly since: number;
+  readonly usual: number;
+  /** Median since then. */
+  readonly now: number;
+  readonly sum: number;
+}
+
+/**
+ * One-sided CUSUM (Page 1954) of clipped robust z-scores, upward. After an alarm it learns anew what is usual, so that
+ * one change is told once.
+ */
+export function shiftDetector(options: ShiftOptions = {}) {
+  const { calibration = 100, warmup = 10, k = 0.5, clip = 3, h = 12, floor = 0.01 } = options;
+  let seen: number[] = [];
+  let usual: ReturnType<typeof robustScale> | undefined;
+  let [sum, since, skip] = [0, 0, warmup];
+  let rise: number[] = [];
+  return {
+    /** The z-score of a value, and the shift where one is found. */
+    push(step: number, value: number): { z: number; shift?: Shift } {
+      if (skip > 0) {
+        skip--;
+        return { z: 0 };
+      }
+      if (!usual) {
+        seen.push(value);
+        if (seen.length === calibration) usual = robustScale(seen);
+        return { z: 0 };
+      }
+      const z = (value - usual.median) / Math.max(usual.scale, floor * usual.median);
+      if (sum === 0) [since, rise] = [step, []];
+      rise.push(value);
+      sum = Math.max(0, sum + Math.max(-clip, Math.min(clip, z)) - k);
+      if (sum <= h) return { z };
+      const shift = { since, usual: usual.median, now: robustScale(rise).median, sum };
+      [seen, usual, sum] = [[], undefined, 0];
+      return { z, shift };
+    },
+  };
+}
+
+export interface StallOptions {
+  /** A value this many standard deviations above the usual is a stall. */
+  z?: number;
+  /** Share of stalls that is usual, and the one that is looked for. */
+  p0?: number;
+  p1?: number;
+  h?: number;
+}
+
+/** CUSUM of the log-likelihood ratio of stalls (Bernoulli): finds rare stalls that the shift detector must ignore. */
+export function stallDetector({ z: limit = 5, p0 = 0.006, p1 = 0.02, h = 6 }: StallOptions = {}) {
+  const [hit, miss] = [Math.log(p1 / p0), Math.log((1 - p1) / (1 - p0))];
+  let [sum, since, stalls] = [0, 0, 0];
+  return {
+    push(step: number, z: number): { since: number; stalls: number; of: number } | undefined {
+      if (sum === 0) [since, stalls] = [step, 0];
+      if (z > limit) stalls++;
+      sum = Math.max(0, sum + (z > limit ? hit : miss));
+      if (sum <= h) return undefined;
+      sum = 0;
+      return { since, stalls, of: step - since + 1 };
+    },
+  };
+}
