@@ -15,7 +15,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   tensor: ["formats"],
   data: ["formats", "tensor/rng"],
   nn: ["formats", "tensor"],
-  image: ["formats", "tensor", "nn"],
+  image: ["formats", "tensor", "nn", "data/resize"],
   text: ["formats", "tensor", "nn"],
   eval: MODELS,
   train: [...MODELS, "eval"],

@@ -23,7 +23,15 @@ import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { type ModelNote, noteConfig, readNote } from "./note.ts";
 import { atPrecision, type DecoderRanges, needsRanges, type Precision } from "./precision.ts";
 import { varSpecs } from "./var-layout.ts";
-import { advanceGraph, classGraph, decodeGraph, scaleGraph, type VarParts } from "./var-step.ts";
+import {
+  advanceGraph,
+  classGraph,
+  decodeGraph,
+  encodeGraph,
+  quantizeGraph,
+  scaleGraph,
+  type VarParts,
+} from "./var-step.ts";
 import { checkVqvaeWeights, vqvaeSpecs } from "./vqvae-layout.ts";
 
 /** Tensors of one file with its text metadata. What is to be read later stays unread, but for small tensors. */
@@ -68,11 +76,13 @@ export interface VarInfo {
 
 const CODEBOOK = "quantize.embedding.weight";
 
-/** The graphs of sampling by name. */
+/** The graphs of sampling and editing by name. */
 const GRAPHS = {
   class: classGraph,
   scale: scaleGraph,
   decode: decodeGraph,
+  encode: encodeGraph,
+  quantize: quantizeGraph,
 } as const satisfies Record<string, (parts: VarParts) => Graph>;
 /** `advance 3`: from the codes of scale 3 to the next. */
 type GraphName = keyof typeof GRAPHS | `advance ${number}`;

@@ -9,6 +9,7 @@ import {
   checkCount,
   checkOrder,
   checkWhole,
+  type Given,
   type Order,
   ordersOf,
   type SampleOptions,
@@ -151,6 +152,10 @@ export async function decodeMaps(
 /** Pictures on their way through the transformer together. */
 interface Batch {
   readonly orders: readonly Order[];
+  /** What each order is given at each scale. */
+  readonly given: readonly (readonly (Given | undefined)[])[];
+  /** The last scale at which anything is drawn, -1 if none: no transformer is needed after it. */
+  readonly lastDrawn: number;
   /** Rows per picture: 2 with guidance (all conditional rows, then all unconditional), else 1. */
   readonly copies: 1 | 2;
   readonly modulation: Tensors;
@@ -164,6 +169,8 @@ interface Batch {
 
 async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> {
   const { depth, heads, width } = model.config;
+  const given = orders.map((order) => model.patchNums.map((_, k) => order.given?.(k)));
+  const drawn = (k: number) => given.some((scales) => scales[k]?.keep.includes(0) ?? true);
   const none = model.config.classes;
   const guided = orders.some(({ label, drawing }) => drawing.guidance > 0 && label !== none);
   const copies = guided ? 2 : 1;
@@ -179,6 +186,8 @@ async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> 
   const N = latentSide(model.tokenizer);
   return {
     orders,
+    given,
+    lastDrawn: model.patchNums.findLastIndex((_, k) => drawn(k)),
     copies,
     modulation,
     cache: Object.fromEntries(names.map((name) => [`past.${name}`, empty])),
@@ -190,7 +199,7 @@ async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> 
 
 /** Transformer, guidance, draw, and what the next scale reads. */
 async function runScale(model: Var, batch: Batch, k: number): Promise<void> {
-  const logits = await scaleLogits(model, batch, k);
+  const logits = k <= batch.lastDrawn ? await scaleLogits(model, batch, k) : undefined;
   const rows = drawRows(model, batch, { k, logits });
   const advance: Session = await model.session(`advance ${k}`);
   const { fHat, x } = await advance.run({ rows, before: batch.fHat });
@@ -221,16 +230,16 @@ async function scaleLogits(model: Var, batch: Batch, k: number): Promise<Float32
 function drawRows(
   model: Var,
   batch: Batch,
-  { k, logits }: { k: number; logits: Float32Array },
+  { k, logits }: { k: number; logits: Float32Array | undefined },
 ): Tensor {
-  const { orders } = batch;
+  const { orders, given } = batch;
   const { codes, latent } = model.tokenizer;
   const T = model.patchNums[k]! ** 2;
   const ids = new BigInt64Array(orders.length * T);
   const data = new Float32Array(orders.length * T * latent);
   for (const [i, order] of orders.entries()) {
-    const own = logits.subarray(i * T * codes, (i + 1) * T * codes);
-    const drawn = drawScale(model, order, { k, logits: own });
+    const own = logits?.subarray(i * T * codes, (i + 1) * T * codes);
+    const drawn = drawScale(model, order, { k, logits: own, given: given[i]![k] });
     for (let t = 0; t < T; t++) ids[i * T + t] = BigInt(drawn.ids[t]!);
     data.set(drawn.rows, i * T * latent);
   }
@@ -239,34 +248,62 @@ function drawRows(
 }
 
 /** One scale of one picture: tokens T and their vectors T C, drawn from logits T V or given. */
-function drawScale(
+function drawScale(model: Var, order: Order, { k, logits, given }: ScaleOf): Drawn {
+  const { latent: C } = model.tokenizer;
+  const codebook = model.codebook.data as Float32Array;
+  const T = model.patchNums[k]! ** 2;
+  const ids = new Int32Array(T);
+  const rows = new Float32Array(T * C);
+  const lay = (t: number, vector: Float32Array) => rows.set(vector, t * C);
+  if (logits) {
+    const drawn = drawAll(model, order, { k, logits });
+    for (let t = 0; t < T; t++) {
+      ids[t] = drawn.ids[t]!;
+      lay(t, drawn.rows?.subarray(t * C, (t + 1) * C) ?? vectorOf(codebook, ids[t]!, C));
+    }
+  }
+  if (given)
+    for (let t = 0; t < T; t++) {
+      if (!given.keep[t]) continue;
+      ids[t] = given.ids[t]!;
+      lay(t, given.rows?.subarray(t * C, (t + 1) * C) ?? vectorOf(codebook, ids[t]!, C));
+    }
+  return { ids, rows };
+}
+
+interface ScaleOf {
+  readonly k: number;
+  /** T V; absent where everything is given. */
+  readonly logits: Float32Array | undefined;
+  readonly given: Given | undefined;
+}
+
+interface Drawn {
+  readonly ids: Int32Array;
+  readonly rows: Float32Array;
+}
+
+const vectorOf = (codebook: Float32Array, id: number, C: number): Float32Array =>
+  codebook.subarray(id * C, (id + 1) * C);
+
+/** Every token of a scale by chance; vectors only where they are mixtures. */
+function drawAll(
   model: Var,
   order: Order,
   { k, logits }: { k: number; logits: Float32Array },
-): { ids: Int32Array; rows: Float32Array } {
-  const { codes, latent } = model.tokenizer;
-  const codebook = model.codebook.data as Float32Array;
-  const T = logits.length / codes;
-  const given = order.given?.(k);
+): { ids: Int32Array; rows?: Float32Array } {
+  const { codes } = model.tokenizer;
   const chance = chanceOf(order, k);
-  const uniforms = chance.fillUniform(new Float32Array(T));
+  const uniforms = chance.fillUniform(new Float32Array(logits.length / codes));
   const ids = drawTokens(logits, { codes, uniforms, ...order.drawing });
-  if (given) for (let t = 0; t < T; t++) if (given.keep[t]) ids[t] = given.ids[t]!;
-  const rows = order.moreSmooth
-    ? smoothVectors(logits, {
-        codes,
-        codebook,
-        ratio: scaleRatio(k, model.patchNums.length),
-        noise: chance.child("noise").fillExponential(new Float32Array(T * codes)),
-        ...order.drawing,
-      })
-    : new Float32Array(T * latent);
-  for (let t = 0; t < T; t++) {
-    const kept = given?.keep[t] === 1;
-    if (kept && given.rows) rows.set(given.rows.subarray(t * latent, (t + 1) * latent), t * latent);
-    else if (kept || !order.moreSmooth)
-      rows.set(codebook.subarray(ids[t]! * latent, (ids[t]! + 1) * latent), t * latent);
-  }
+  if (!order.moreSmooth) return { ids };
+  const rows = smoothVectors(logits, {
+    codes,
+    codebook: model.codebook.data as Float32Array,
+    ratio: scaleRatio(k, model.patchNums.length),
+    noise: chance.child("noise").fillExponential(new Float32Array(logits.length)),
+    ...order.drawing,
+  });
   return { ids, rows };
 }
 

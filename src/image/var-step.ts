@@ -1,11 +1,11 @@
-/** The graphs that sampling runs: class -> modulation, one scale of the transformer, from codes to the next scale, decoder. */
+/** The graphs that sampling and edits run: class -> modulation, one scale of the transformer, codes -> next scale, decoder, encoder. */
 
 import type { WeightMap } from "../formats/lazy.ts";
 import { type Bind, bindConstants } from "../nn/bind.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
-import { latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
-import { nextInput, spread } from "./quantizer.ts";
+import { imageSide, latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { nextInput, quantize, spread } from "./quantizer.ts";
 import {
   condition,
   embedMaps,
@@ -16,7 +16,7 @@ import {
   startToken,
   transformer,
 } from "./var.ts";
-import { decode } from "./vqvae.ts";
+import { decode, encode } from "./vqvae.ts";
 
 /** Configurations and weights of both halves. */
 export interface VarParts {
@@ -125,6 +125,25 @@ export function advanceGraph(parts: VarParts, k: number): Graph {
     end: starts[k + 2]!,
   }); // 1 T C
   output(g, "x", add(embedMaps(nextInput(fHat, next), p), place));
+  return g;
+}
+
+/** A picture to its feature map. image 1 3 S S in [-1, 1] -> `f` 1 latent N N. */
+export function encodeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
+  const side = imageSide(tokenizer);
+  const g = createGraph("encode");
+  const image = input(g, "image", [1, 3, side, side]);
+  output(g, "f", encode(image, bindConstants(g, tokenizerWeights), tokenizer));
+  return g;
+}
+
+/** A feature map to its tokens, coarse to fine. f 1 latent N N -> `ids` 1 L. */
+export function quantizeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
+  const N = latentSide(tokenizer);
+  const g = createGraph("quantize");
+  const f = input(g, "f", [1, tokenizer.latent, N, N]);
+  const { ids } = quantize(f, bindConstants(g, tokenizerWeights), tokenizer);
+  output(g, "ids", concat(ids, 1));
   return g;
 }
 

@@ -22,6 +22,7 @@ const PARTS = {
   var: ["var_l2", "var_l2_more", "var_saln"],
   train: ["train"],
   sampling: ["sampling"],
+  edit: ["edit"],
 } as const;
 export type GoldenFile = keyof typeof PARTS;
 export const GOLDEN_FILES = Object.keys(PARTS) as GoldenFile[];

@@ -1,0 +1,138 @@
+/** Edits without training: a picture's own tokens are laid down where it stays, the others are drawn. Whole pictures of the model's size; larger ones: canvas.ts. */
+
+import { InputError } from "../../formats/errors.ts";
+import type { Var } from "../model.ts";
+import type { SampleOptions } from "../orders.ts";
+import { type ScaleStep, sample } from "../sampler.ts";
+import type { Picture } from "../sheet.ts";
+import { type Blend, blendInto } from "./blend.ts";
+import { cellsKept, checkMask, type Mask, tokensKept } from "./mask.ts";
+import { encodePicture, keptTokens, resized, scalesSeen } from "./tokens.ts";
+
+/** What all edits share: who is drawn, by what chance, how many. `label` undefined means no class. */
+export type EditOptions = Omit<SampleOptions, "labels" | "given">;
+
+export interface PaintOptions extends EditOptions {
+  /** What stays (1) and what is drawn (0); of the model's size. */
+  mask: Mask;
+  /** How kept and drawn pixels meet. Default "seamless". */
+  blend?: Blend;
+  /** Standard deviation of the soft edge in pixels, reaching into what is drawn. Default 0. */
+  feather?: number;
+  /** This many coarse scales are the picture's own, also under the mask. Default 0. */
+  keepScales?: number;
+}
+
+export interface VaryOptions extends EditOptions {
+  /** How many coarse scales stay; the finer ones are drawn. From 0 (nothing stays) to K (all stays). */
+  keepScales: number;
+}
+
+export interface EnlargeOptions extends EditOptions {
+  /** How many coarse scales are taken from the small picture. Default: those no finer than it. */
+  keepScales?: number;
+  /** Rounds of making the result shrink to the small picture again. Default 8; 0 for what the model drew. */
+  faithful?: number;
+}
+
+/**
+ * In-painting, out-painting and class-conditional editing (VAR, arXiv 2404.02905, appendix B): tokens of what stays
+ * are the picture's own at every scale, the rest is drawn, seeing what was laid down before. The 1x1 scale stays.
+ * @param picture of the model's size
+ * @yields after every scale; its pictures are blended
+ * @throws InputError when the sizes do not fit or the mask draws nothing
+ */
+export async function* paint(
+  model: Var,
+  picture: Picture,
+  { mask, blend = "seamless", feather = 0, keepScales = 0, ...options }: PaintOptions,
+): AsyncGenerator<ScaleStep> {
+  checkSize(model, picture);
+  checkMask(mask, picture);
+  checkScales(model, keepScales);
+  if (!(feather >= 0 && feather <= picture.width))
+    throw new InputError(
+      `feather must be 0 to ${picture.width} pixels, got ${feather}; 2 is a soft edge`,
+      { feather },
+    );
+  const { ids } = await encodePicture(model, picture);
+  const keep = tokensKept(cellsKept(mask, model.tokenizer), model.tokenizer);
+  const given = keptTokens(ids, { keep, scales: keepScales });
+  for await (const step of sample(model, { ...withClass(options), given }))
+    yield afterwards(step, (drawn) => blendInto(picture, drawn, { mask, blend, feather }));
+}
+
+/** Variations: the coarse scales of a picture stay, the finer ones are drawn again. `picture` of any size. */
+export async function* vary(
+  model: Var,
+  picture: Picture,
+  { keepScales, ...options }: VaryOptions,
+): AsyncGenerator<ScaleStep> {
+  checkScales(model, keepScales);
+  const { ids } = await encodePicture(model, picture);
+  const given = keptTokens(ids, { scales: keepScales });
+  yield* sample(model, { ...withClass(options), given });
+}
+
+/**
+ * Super-resolution: the coarse scales of a small picture stay, the finer ones are drawn; then the result is made to
+ * shrink to the small picture again by adding back what is missing (iterative back-projection, Irani & Peleg 1991).
+ * @param picture smaller than the model's size
+ */
+export async function* enlarge(
+  model: Var,
+  picture: Picture,
+  { keepScales, faithful = 8, ...options }: EnlargeOptions = {},
+): AsyncGenerator<ScaleStep> {
+  const { width, height } = picture;
+  if (width !== height || width >= model.size)
+    throw new InputError(
+      `enlarging to ${model.size}x${model.size} takes a smaller square picture, got ${width}x${height}; crop it, or use another model`,
+      { width, height, size: model.size },
+    );
+  const scales = keepScales ?? scalesSeen(model, width);
+  for await (const step of vary(model, picture, { ...options, keepScales: scales }))
+    yield afterwards(step, (drawn) => shrinksTo(drawn, picture, faithful));
+}
+
+/** Adds to `drawn` what its shrunk self lacks of `small`. */
+function shrinksTo(drawn: Picture, small: Picture, rounds: number): Picture {
+  let now = drawn;
+  for (let round = 0; round < rounds; round++) {
+    const shrunk = resized(now, small.width, small.height);
+    // Bytes cannot hold negative differences, so they travel around 128.
+    const lack = small.data.map((v, i) => clampByte(128 + v - shrunk.data[i]!));
+    const back = resized({ ...small, data: lack }, now.width, now.height);
+    now = { ...now, data: now.data.map((v, i) => clampByte(v + back.data[i]! - 128)) };
+  }
+  return now;
+}
+
+const clampByte = (v: number): number => Math.min(255, Math.max(0, v));
+
+/** No label means no class: an edit of an unknown picture must not draw a random one. */
+const withClass = <T extends EditOptions>({ label = null, ...rest }: T) => ({ ...rest, label });
+
+/** The same step with its pictures changed. */
+function afterwards(step: ScaleStep, change: (drawn: Picture) => Picture): ScaleStep {
+  return { ...step, pictures: async () => (await step.pictures()).map(change) };
+}
+
+function checkSize(model: Var, { width, height }: Picture): void {
+  const { size } = model;
+  if (width !== size || height !== size)
+    throw new InputError(
+      `the picture has ${width}x${height} pixels, the model draws ${size}x${size}; resize it, or use paintCanvas`,
+      { width, height, size },
+    );
+}
+
+/** @throws InputError unless that many scales can stay */
+export function checkScales(model: Var, scales: number): void {
+  const K = model.patchNums.length;
+  if (!(Number.isInteger(scales) && scales >= 0 && scales <= K))
+    throw new InputError(`keepScales must be 0 to ${K} for this model, got ${scales}`, {
+      scales,
+      K,
+    });
+}
