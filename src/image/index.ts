@@ -21,6 +21,34 @@ export {
 } from "./config.ts";
 export { samplingFlops, trainingFlops, type VarFlops } from "./cost.ts";
 export { type Drawing, USUAL_DRAWING } from "./drawing.ts";
+export { BLENDS, type Blend, blendInto, seamError } from "./edit/blend.ts";
+export {
+  type CanvasOptions,
+  type CanvasStep,
+  type ExtendOptions,
+  extend,
+  paintCanvas,
+} from "./edit/canvas.ts";
+export {
+  type EditOptions,
+  type EnlargeOptions,
+  enlarge,
+  type PaintOptions,
+  paint,
+  type VaryOptions,
+  vary,
+} from "./edit/edit.ts";
+export { COURSES, type Course, type InterpolateOptions, interpolate } from "./edit/interpolate.ts";
+export {
+  type Box,
+  boxMask,
+  checkMask,
+  type Mask,
+  maskFromAlpha,
+  maskFromGrey,
+  plainMask,
+} from "./edit/mask.ts";
+export { type Encoded, encodePicture, scalesSeen } from "./edit/tokens.ts";
 export {
   type InferOptions,
   inferVarConfig,

@@ -29,9 +29,9 @@ export interface VaryOptions extends EditOptions {
 }
 
 export interface EnlargeOptions extends EditOptions {
-  /** How many coarse scales are taken from the small picture. Default: those no finer than it. */
+  /** How many coarse scales are taken from the small picture. Default: see `scalesSeen`. */
   keepScales?: number;
-  /** Rounds of making the result shrink to the small picture again. Default 8; 0 for what the model drew. */
+  /** Rounds of making the result shrink to the small picture again. Default 3; 0 for what the model drew. */
   faithful?: number;
 }
 
@@ -82,7 +82,7 @@ export async function* vary(
 export async function* enlarge(
   model: Var,
   picture: Picture,
-  { keepScales, faithful = 8, ...options }: EnlargeOptions = {},
+  { keepScales, faithful = 3, ...options }: EnlargeOptions = {},
 ): AsyncGenerator<ScaleStep> {
   const { width, height } = picture;
   if (width !== height || width >= model.size)

@@ -66,9 +66,11 @@ export function keptTokens(
   };
 }
 
-/** Scales that a picture of `size` pixels can tell something about: those whose maps are no finer than it. At least one. */
+/**
+ * Scales that an enlarged picture of `size` pixels still tells: those with maps at most twice as fine as its own
+ * share of the latent map, as blur says something too (one scale less loses the drawing, one more keeps the blur).
+ */
 export function scalesSeen(model: Var, size: number): number {
-  const N = latentSide(model.tokenizer);
-  const finest = (N * size) / model.size;
+  const finest = (2 * latentSide(model.tokenizer) * size) / model.size;
   return Math.max(1, model.patchNums.filter((pn) => pn <= finest).length);
 }

@@ -1,0 +1,238 @@
+/** Edits of pictures larger than the model draws: through square windows that are shrunk, edited and put back. */
+
+import { InputError } from "../../formats/errors.ts";
+import type { Var } from "../model.ts";
+import type { Picture } from "../sheet.ts";
+import { blendInto } from "./blend.ts";
+import { type PaintOptions, paint } from "./edit.ts";
+import { checkMask, type Mask, plainMask } from "./mask.ts";
+import { resized } from "./tokens.ts";
+
+export interface CanvasOptions extends Omit<PaintOptions, "count"> {
+  /** Side of the window over that of what is drawn in it: how much of the surroundings the model sees. Default 1.6. */
+  context?: number;
+}
+
+export interface ExtendOptions extends Omit<CanvasOptions, "mask" | "context"> {
+  /** Pixels to add on each side. */
+  left?: number;
+  top?: number;
+  right?: number;
+  bottom?: number;
+}
+
+/** A picture on its way; `done` goes from 0 to 1. */
+export interface CanvasStep {
+  readonly done: number;
+  readonly picture: Picture;
+}
+
+/** A square part of a canvas; it may reach over the edge. */
+interface Window {
+  readonly x: number;
+  readonly y: number;
+  readonly side: number;
+}
+
+const MAX_PIXELS = 50_000_000;
+
+/**
+ * In-painting in a picture of any size: one square window around the hole is edited at the model's size and put back;
+ * all else stays as it was, byte by byte.
+ * @param options.mask of the picture's size
+ * @throws InputError when the sizes do not fit, the mask draws nothing or the picture is too large
+ */
+export async function* paintCanvas(
+  model: Var,
+  picture: Picture,
+  { mask, context = 1.6, ...options }: CanvasOptions,
+): AsyncGenerator<CanvasStep> {
+  checkMask(mask, picture);
+  checkPixels(picture);
+  if (!(context >= 1 && context <= 100))
+    throw new InputError(`context must be 1 to 100, got ${context}; 1.6 is usual`, { context });
+  const window = around(mask, picture, context);
+  for await (const step of paintWindow(model, { picture, mask, window }, options))
+    yield { done: (step.scale + 1) / step.of, picture: step.picture };
+}
+
+/**
+ * Out-painting beyond the edges: the canvas grows, and windows as large as the picture's shorter side walk into
+ * what is new, always seeing what is there already.
+ * @yields after every window @throws InputError for sides that are no whole numbers of pixels, or none to add
+ */
+export async function* extend(
+  model: Var,
+  picture: Picture,
+  { left = 0, top = 0, right = 0, bottom = 0, ...options }: ExtendOptions,
+): AsyncGenerator<CanvasStep> {
+  const sides = { left, top, right, bottom };
+  for (const [side, pixels] of Object.entries(sides))
+    if (!(Number.isSafeInteger(pixels) && pixels >= 0))
+      throw new InputError(`${side} must be a whole number of pixels, got ${pixels}`, sides);
+  if (left + top + right + bottom === 0)
+    throw new InputError("no side is to be extended; give left, top, right or bottom", sides);
+  const width = picture.width + left + right;
+  const height = picture.height + top + bottom;
+  checkPixels({ width, height });
+  // What is new starts as the nearest pixel of the edge: a colour that does not mislead the coarse scales.
+  let canvas = crop(picture, { x: -left, y: -top, width, height });
+  const known = plainMask({ width, height }, 0);
+  fill(known, { x: left, y: top, width: picture.width, height: picture.height });
+  const side = Math.min(picture.width, picture.height);
+  const unknown = () => known.data.reduce((n, v) => n + (v < 1 ? 1 : 0), 0);
+  const all = unknown();
+  for (let i = 0, rest = all; rest > 0; i++, rest = unknown()) {
+    const window = nextWindow(known, side);
+    const { branches = [] } = options;
+    const own = { ...options, branches: [...branches, { from: 0, name: `window ${i}` }] };
+    for await (const step of paintWindow(model, { picture: canvas, mask: known, window }, own))
+      if (step.scale === step.of - 1) canvas = step.picture;
+    fill(known, { ...window, width: side, height: side });
+    yield { done: 1 - unknown() / all, picture: canvas };
+  }
+}
+
+/** One window, edited at the model's size; yields the whole canvas with it after every scale. */
+async function* paintWindow(
+  model: Var,
+  { picture, mask, window }: { picture: Picture; mask: Mask; window: Window },
+  { blend = "seamless", feather = 0, ...options }: Omit<PaintOptions, "mask">,
+) {
+  const { side } = window;
+  const square = { ...window, width: side, height: side };
+  const part = crop(picture, square);
+  const partMask = cropMask(mask, square);
+  const size = model.size;
+  const small = resized(part, size, size);
+  const smallMask = shrunkMask(partMask, size);
+  for await (const step of paint(model, small, { ...options, mask: smallMask, blend: "none" })) {
+    const [drawn] = await step.pictures();
+    const back = resized(drawn!, side, side);
+    const blended = blendInto(part, back, { mask: partMask, blend, feather });
+    yield { scale: step.scale, of: step.of, picture: paste(picture, blended, window) };
+  }
+}
+
+/** The smallest square around what is drawn, `context` times as large, inside the picture where it fits. */
+function around({ data }: Mask, { width, height }: Picture, context: number): Window {
+  let [x0, y0, x1, y1] = [width, height, 0, 0];
+  for (let i = 0; i < data.length; i++) {
+    if (data[i]! >= 1) continue;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    [x0, y0] = [Math.min(x0, x), Math.min(y0, y)];
+    [x1, y1] = [Math.max(x1, x + 1), Math.max(y1, y + 1)];
+  }
+  const hole = Math.max(x1 - x0, y1 - y0);
+  const most = Math.max(hole, Math.min(width, height));
+  const side = Math.min(most, Math.ceil(hole * context));
+  const place = (low: number, high: number, size: number) =>
+    side >= size
+      ? Math.round((size - side) / 2)
+      : Math.min(size - side, Math.max(0, Math.round((low + high - side) / 2)));
+  return { x: place(x0, x1, width), y: place(y0, y1, height), side };
+}
+
+/** Where the next window goes: on a grid of half windows, where something is to be drawn and most is known. */
+function nextWindow({ width, height, data }: Mask, side: number): Window {
+  const stops = (size: number): number[] => {
+    const step = Math.max(1, Math.floor(side / 2));
+    const last = Math.max(0, size - side);
+    const inner = Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step);
+    return [...new Set([...inner, last])];
+  };
+  let best: Window = { x: 0, y: 0, side };
+  let most = -1;
+  for (const y of stops(height))
+    for (const x of stops(width)) {
+      let known = 0;
+      for (let row = y; row < y + side; row++)
+        for (let i = row * width + x; i < row * width + x + side; i++) known += data[i]!;
+      if (known < side * side && known > most) [best, most] = [{ x, y, side }, known];
+    }
+  return best;
+}
+
+interface Rectangle {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A rectangle of a picture; beyond its edges the nearest pixel goes on. */
+function crop(picture: Picture, { x, y, width, height }: Rectangle): Picture {
+  const data = new Uint8Array(width * height * 3);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const from = nearest(picture, x + column, y + row) * 3;
+      const to = (row * width + column) * 3;
+      for (let c = 0; c < 3; c++) data[to + c] = picture.data[from + c]!;
+    }
+  return { width, height, channels: 3, data };
+}
+
+const nearest = ({ width, height }: Rectangle | Picture | Mask, x: number, y: number): number =>
+  Math.min(height - 1, Math.max(0, y)) * width + Math.min(width - 1, Math.max(0, x));
+
+/** The same of a mask; beyond its edges nothing is to be drawn. */
+function cropMask(mask: Mask, { x, y, width, height }: Rectangle): Mask {
+  const part = plainMask({ width, height }, 1);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const [px, py] = [x + column, y + row];
+      if (px >= 0 && py >= 0 && px < mask.width && py < mask.height)
+        part.data[row * width + column] = mask.data[py * mask.width + px]!;
+    }
+  return part;
+}
+
+/** To a square of `size`: a pixel is as much kept as the least kept of those it covers. */
+function shrunkMask({ width, height, data }: Mask, size: number): Mask {
+  const small = plainMask({ width: size, height: size }, 1);
+  for (let y = 0; y < size; y++)
+    for (let x = 0; x < size; x++) {
+      const [y0, y1] = covered(y, size, height);
+      const [x0, x1] = covered(x, size, width);
+      let least = 1;
+      for (let row = y0; row < y1; row++)
+        for (let i = row * width + x0; i < row * width + x1; i++) least = Math.min(least, data[i]!);
+      small.data[y * size + x] = least;
+    }
+  return small;
+}
+
+const covered = (i: number, size: number, of: number): [number, number] => {
+  const first = Math.floor((i * of) / size);
+  return [first, Math.max(first + 1, Math.ceil(((i + 1) * of) / size))];
+};
+
+/** A copy of the canvas with the square in its place; what reaches over the edge is dropped. */
+function paste(canvas: Picture, square: Picture, { x, y }: Window): Picture {
+  const data = canvas.data.slice();
+  for (let row = Math.max(0, -y); row < square.height && y + row < canvas.height; row++)
+    for (
+      let column = Math.max(0, -x);
+      column < square.width && x + column < canvas.width;
+      column++
+    ) {
+      const from = (row * square.width + column) * 3;
+      const to = ((y + row) * canvas.width + x + column) * 3;
+      for (let c = 0; c < 3; c++) data[to + c] = square.data[from + c]!;
+    }
+  return { ...canvas, data };
+}
+
+/** Marks a rectangle as known. */
+function fill(mask: Mask, { x, y, width, height }: Rectangle): void {
+  for (let row = y; row < y + height; row++)
+    mask.data.fill(1, row * mask.width + x, row * mask.width + x + width);
+}
+
+function checkPixels({ width, height }: { width: number; height: number }): void {
+  if (width * height > MAX_PIXELS)
+    throw new InputError(
+      `a canvas of ${width}x${height} has more than ${MAX_PIXELS / 1e6} million pixels; make it smaller`,
+      { width, height },
+    );
+}
