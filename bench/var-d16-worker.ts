@@ -19,6 +19,7 @@ const peak = () =>
 const STAGES: Readonly<Record<string, (scale: number) => string>> = {
   class: () => "class",
   scale: (k) => `scale ${k + 1}`,
+  head: (k) => `scale ${k + 1}`,
   advance: () => "next",
   decode: () => "decoder",
 };

@@ -28,6 +28,7 @@ import {
   classGraph,
   decodeGraph,
   encodeGraph,
+  headGraph,
   quantizeGraph,
   scaleGraph,
   type VarParts,
@@ -80,10 +81,13 @@ const CODEBOOK = "quantize.embedding.weight";
 const GRAPHS = {
   class: classGraph,
   scale: scaleGraph,
+  head: headGraph,
   decode: decodeGraph,
   encode: encodeGraph,
   quantize: quantizeGraph,
 } as const satisfies Record<string, (parts: VarParts) => Graph>;
+/** Those whose results are large go to memory that the sampler keeps. */
+const INTO: ReadonlySet<string> = new Set(["scale", "head"]);
 /** `advance 3`: from the codes of scale 3 to the next. */
 type GraphName = keyof typeof GRAPHS | `advance ${number}`;
 
@@ -156,7 +160,7 @@ export class Var {
   async #compile(name: GraphName): Promise<Session> {
     const { backend, threads, ranges: keep = (find) => find() } = this.#options;
     const engine = typeof backend === "object" ? backend : await openBackend(backend);
-    const compile = (g: Graph) => engine.compile(g, { threads });
+    const compile = (g: Graph) => engine.compile(g, { threads, resultsInto: INTO.has(g.name) });
     const graph =
       name in GRAPHS
         ? GRAPHS[name as keyof typeof GRAPHS](this.#parts)

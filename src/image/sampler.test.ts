@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
+import { rawLogits } from "../../test/raw-logits.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { bindConstants } from "../nn/bind.ts";
@@ -265,14 +266,7 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
   }: typeof configs extends fc.Arbitrary<infer T> ? T : never) => {
     const dials = { ...rest, ...norms };
     const m = await tinyModel({ ...dials, width: dials.heads * headWidth }, seed);
-    const logits: Float32Array[] = [];
-    const session = await m.session("scale");
-    const run = session.run.bind(session);
-    session.run = async (feeds, options) => {
-      const results = await run(feeds, options);
-      logits.push((results.logits!.data as Float32Array).slice()); // guidance overwrites
-      return results;
-    };
+    const logits = await rawLogits(m);
     const all = await steps(m, { seed, count: 2, guidance, topK: 0, topP: 0 });
     const rows = rowsOfIds(all);
     const twice = guidance > 0;
@@ -280,14 +274,15 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
     const classes = twice ? [...all[0]!.classes, none, none] : all[0]!.classes;
     const want = await teacherForced(m, twice ? [...rows, ...rows] : rows, classes);
     const [V, starts, L] = [m.config.codes, scaleStarts(m.patchNums), tokenCount(m.config)];
-    for (const [k, got] of logits.entries())
+    for (const [k, { data: got }] of logits.entries())
       for (const [row] of classes.entries()) {
         const width = (starts[k + 1]! - starts[k]!) * V;
         for (let j = 0; j < width; j++) {
           const there = want[(row * L + starts[k]!) * V + j]!;
-          expect(Math.abs(got[row * width + j]! - there), `scale ${k} row ${row}`).toBeLessThan(
-            1e-5,
-          );
+          expect(
+            Math.abs((got[row * width + j] as number) - there),
+            `scale ${k} row ${row}`,
+          ).toBeLessThan(1e-5);
         }
       }
     await m.release();

@@ -1,7 +1,7 @@
 /** Sampling: orders -> token maps scale by scale -> pictures. What an order says is orders.ts; narrowing one distribution is sampling.ts. */
 
 import type { Tensor } from "../formats/dtype.ts";
-import type { Session, Tensors } from "../tensor/backend.ts";
+import { type Batch, scaleLogits, startBatch } from "./batch.ts";
 import { latentSide } from "./config.ts";
 import type { Var } from "./model.ts";
 import {
@@ -15,9 +15,8 @@ import {
   type SampleOptions,
 } from "./orders.ts";
 import { float, rowsOf, stack } from "./rows.ts";
-import { drawTokens, guide, scaleRatio, smoothVectors } from "./sampling.ts";
+import { drawTokens, scaleRatio, smoothVectors } from "./sampling.ts";
 import { type Picture, toPictures } from "./sheet.ts";
-import { cacheNames } from "./var-step.ts";
 
 /** All pictures after one scale. */
 export interface ScaleStep {
@@ -74,9 +73,9 @@ export async function* drawOrders(
   for (const order of orders) checkOrder(order);
   const K = model.patchNums.length;
   signal?.throwIfAborted();
-  const batches: Batch[] = [];
+  const batches: Progress[] = [];
   for (let at = 0; at < orders.length; at += batch)
-    batches.push(await startBatch(model, orders.slice(at, at + batch)));
+    batches.push(await started(model, orders.slice(at, at + batch)));
   const classes = orders.map(({ label }) => label);
   for (const [scale, side] of model.patchNums.entries()) {
     for (const each of batches) {
@@ -149,90 +148,51 @@ export async function decodeMaps(
 
 // ---- one batch
 
-/** Pictures on their way through the transformer together. */
-interface Batch {
-  readonly orders: readonly Order[];
+/** A batch and how far it has been drawn. */
+interface Progress {
+  readonly batch: Batch;
   /** What each order is given at each scale. */
   readonly given: readonly (readonly (Given | undefined)[])[];
   /** The last scale at which anything is drawn, -1 if none: no transformer is needed after it. */
   readonly lastDrawn: number;
-  /** Rows per picture: 2 with guidance (all conditional rows, then all unconditional), else 1. */
-  readonly copies: 1 | 2;
-  readonly modulation: Tensors;
-  /** `past.*` of the next scale. */
-  cache: Record<string, Tensor>;
-  /** Tokens of the next scale: count T C, or R 1 C at the start. */
-  x: Tensor;
+  /** Tokens of the next scale: B T C; none before the first. */
+  x: Tensor | undefined;
   ids: Tensor;
   fHat: Tensor;
 }
 
-async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> {
-  const { depth, heads, width } = model.config;
+async function started(model: Var, orders: readonly Order[]): Promise<Progress> {
   const given = orders.map((order) => model.patchNums.map((_, k) => order.given?.(k)));
   const drawn = (k: number) => given.some((scales) => scales[k]?.keep.includes(0) ?? true);
-  const none = model.config.classes;
-  const guided = orders.some(({ label, drawing }) => drawing.guidance > 0 && label !== none);
-  const copies = guided ? 2 : 1;
-  const classes = orders.map(({ label }) => label);
-  const labels = copies === 2 ? [...classes, ...classes.map(() => none)] : classes;
-  const R = labels.length;
-  const session = await model.session("class");
-  const { start, ...modulation } = await session.run({
-    labels: { dtype: "int64", shape: [R], data: BigInt64Array.from(labels, BigInt) },
-  });
-  const empty = float([R, heads, 0, width / heads]);
-  const names = Array.from({ length: depth }, (_, i) => cacheNames(i)).flat();
   const N = latentSide(model.tokenizer);
   return {
-    orders,
+    batch: await startBatch(model, orders),
     given,
     lastDrawn: model.patchNums.findLastIndex((_, k) => drawn(k)),
-    copies,
-    modulation,
-    cache: Object.fromEntries(names.map((name) => [`past.${name}`, empty])),
-    x: start!,
-    ids: { dtype: "int64", shape: [classes.length, 0], data: new BigInt64Array(0) },
-    fHat: float([classes.length, model.tokenizer.latent, N, N]),
+    x: undefined,
+    ids: { dtype: "int64", shape: [orders.length, 0], data: new BigInt64Array(0) },
+    fHat: float([orders.length, model.tokenizer.latent, N, N]),
   };
 }
 
 /** Transformer, guidance, draw, and what the next scale reads. */
-async function runScale(model: Var, batch: Batch, k: number): Promise<void> {
-  const logits = k <= batch.lastDrawn ? await scaleLogits(model, batch, k) : undefined;
-  const rows = drawRows(model, batch, { k, logits });
-  const advance: Session = await model.session(`advance ${k}`);
-  const { fHat, x } = await advance.run({ rows, before: batch.fHat });
-  batch.fHat = fHat!;
-  if (x) batch.x = x;
-  else batch.cache = {}; // the last scale: keys and values are not needed any more
+async function runScale(model: Var, at: Progress, k: number): Promise<void> {
+  const { batch, x } = at;
+  const logits = k <= at.lastDrawn ? await scaleLogits(model, batch, { k, x }) : undefined;
+  const { ids, rows } = drawRows(model, at, { k, logits });
+  const advance = await model.session(`advance ${k}`);
+  const next = await advance.run({ rows, before: at.fHat });
+  at.ids = ids;
+  at.fHat = next.fHat!;
+  at.x = next.x;
 }
 
-/** Guided logits of scale k: count T V, flat. */
-async function scaleLogits(model: Var, batch: Batch, k: number): Promise<Float32Array> {
-  const { orders, copies } = batch;
-  const session = await model.session("scale");
-  const x = batch.x.shape[0] === orders.length * copies ? batch.x : stack([batch.x, batch.x]);
-  const { logits, ...next } = await session.run({ x, ...batch.modulation, ...batch.cache });
-  batch.cache = Object.fromEntries(
-    Object.entries(next).map(([name, tensor]) => [name.replace("next.", "past."), tensor]),
-  );
-  const data = logits!.data as Float32Array;
-  if (copies === 1) return data;
-  const ratio = scaleRatio(k, model.patchNums.length);
-  return guide(
-    data,
-    orders.map(({ drawing }) => drawing.guidance * ratio),
-  );
-}
-
-/** Draws the tokens of a scale into `batch.ids`; returns their code vectors: count T C. */
+/** Draws the tokens of a scale: B T, and their code vectors: B T C. */
 function drawRows(
   model: Var,
-  batch: Batch,
+  { batch: { orders }, given }: Progress,
   { k, logits }: { k: number; logits: Float32Array | undefined },
-): Tensor {
-  const { orders, given } = batch;
+): { ids: Tensor; rows: Tensor } {
   const { codes, latent } = model.tokenizer;
   const T = model.patchNums[k]! ** 2;
   const ids = new BigInt64Array(orders.length * T);
@@ -243,8 +203,10 @@ function drawRows(
     for (let t = 0; t < T; t++) ids[i * T + t] = BigInt(drawn.ids[t]!);
     data.set(drawn.rows, i * T * latent);
   }
-  batch.ids = { dtype: "int64", shape: [orders.length, T], data: ids };
-  return { dtype: "float32", shape: [orders.length, T, latent], data };
+  return {
+    ids: { dtype: "int64", shape: [orders.length, T], data: ids },
+    rows: { dtype: "float32", shape: [orders.length, T, latent], data },
+  };
 }
 
 /** One scale of one picture: tokens T and their vectors T C, drawn from logits T V or given. */

@@ -5,10 +5,12 @@ import { type Bind, bindConstants } from "../nn/bind.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
 import { imageSide, latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { cacheNames } from "./kv-cache.ts";
 import { nextInput, quantize, spread } from "./quantizer.ts";
 import {
   condition,
   embedMaps,
+  head,
   type KeyValue,
   type Modulation,
   modulation,
@@ -26,9 +28,6 @@ export interface VarParts {
   readonly tokenizerWeights: WeightMap;
 }
 
-/** Names of a block's cached keys and values: inputs `past.*`, outputs `next.*`. */
-export const cacheNames = (block: number): [string, string] => [`k.${block}`, `v.${block}`];
-
 /**
  * What depends on the class only, once per picture.
  * labels R -> `start` R 1 C (first token with its place), `blocks` R depth 6 C, `head` R 2 C.
@@ -39,9 +38,9 @@ export function classGraph({ config, weights }: VarParts): Graph {
   const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
   const first = slice(positions(g, p, config), { axis: 1, end: 1 }); // 1 1 C
   output(g, "start", add(startToken(cond, p), first));
-  const { blocks, head } = modulationRows(cond, p, config);
-  output(g, "blocks", blocks);
-  output(g, "head", head);
+  const rows = modulationRows(cond, p, config);
+  output(g, "blocks", rows.blocks);
+  output(g, "head", rows.head);
   return g;
 }
 
@@ -67,7 +66,7 @@ export function modulationRows(
 }
 
 /**
- * One scale for R rows: tokens x R T C after P earlier ones -> `logits` R T V and all keys and values so far.
+ * One scale for R rows: tokens x R T C after P earlier ones -> `y` R T C, what the head reads, and all keys and values.
  * Sizes are named, so one compiled graph serves every scale and batch.
  */
 export function scaleGraph({ config, weights }: VarParts): Graph {
@@ -88,13 +87,21 @@ export function scaleGraph({ config, weights }: VarParts): Graph {
     ) as [Value, Value];
     return { k, v };
   });
-  const { logits, cache } = transformer(x, p, { config, modulation: m, past });
-  output(g, "logits", logits);
+  const { y, cache } = transformer(x, p, { config, modulation: m, past });
+  output(g, "y", y);
   for (const [i, { k, v }] of cache.entries()) {
     const [kName, vName] = cacheNames(i);
     output(g, `next.${kName}`, k);
     output(g, `next.${vName}`, v);
   }
+  return g;
+}
+
+/** y B T C -> `logits` B T V. A graph of its own, as guidance comes between. */
+export function headGraph({ config, weights }: VarParts): Graph {
+  const g = createGraph("head");
+  const y = input(g, "y", ["B", "T", config.width]);
+  output(g, "logits", head(y, bindConstants(g, weights)));
   return g;
 }
 

@@ -160,12 +160,15 @@ export interface TransformerOptions {
   drop?: readonly (readonly [Value, Value])[];
 }
 
-/** All blocks and the head. x B L C -> logits B L V, and each block's keys and values, past ones included. */
+/**
+ * All blocks and the norm after them. x B L C -> y B L C, which `head` reads, and each block's keys and values, past
+ * ones included.
+ */
 export function transformer(
   x: Value,
   p: Bind,
   { config, modulation: m, mask, past, drop }: TransformerOptions,
-): { logits: Value; cache: KeyValue[] } {
+): { y: Value; cache: KeyValue[] } {
   const cache: KeyValue[] = [];
   let h = x;
   for (const [i, six] of m.blocks.entries()) {
@@ -176,8 +179,11 @@ export function transformer(
   }
   const [scale, shift] = split(m.head, [1, 1], 1) as [Value, Value];
   const y = withScope(x.graph, "head_nm", () => adaNorm(h, [scale, shift], config));
-  return { logits: inScope(y, p, "head", (q) => linear(y, q)), cache };
+  return { y, cache };
 }
+
+/** Logits of all codes. y B L C -> B L V. */
+export const head = (y: Value, p: Bind): Value => inScope(y, p, "head", (q) => linear(y, q));
 
 /** What is added to tokens by their place: learned positions plus the embedding of their scale. 1 L C */
 export function positions(g: Graph, p: Bind, { patchNums }: VarConfig): Value {
@@ -215,12 +221,13 @@ export function trainingLogits(
   const mask = sharedConstant(g, `block-causal mask ${config.patchNums}`, () =>
     blockCausalMask(config.patchNums),
   );
-  return transformer(add(tokens, positions(g, p, config)), p, {
+  const { y } = transformer(add(tokens, positions(g, p, config)), p, {
     config,
     modulation: modulation(cond, p, config),
     mask,
     drop: dropMasks && dropPairs(dropMasks),
-  }).logits;
+  });
+  return head(y, p);
 }
 
 /** depth 2 B -> for each block a pair of B 1 1. */

@@ -7,7 +7,7 @@ import { modelMetadata } from "../../src/image/note.ts";
 import { areaMatrix, resizeMaps } from "../../src/image/quantizer-math.ts";
 import { type ScaleStep, sample } from "../../src/image/sampler.ts";
 import { guide } from "../../src/image/sampling.ts";
-import type { Session } from "../../src/tensor/backend.ts";
+import { rawLogits } from "../raw-logits.ts";
 import {
   score,
   TOLERANCE,
@@ -29,16 +29,7 @@ const tinyModel = (which: "l2" | "saln") => {
 
 test("guidance 1.5 and the likeliest code: every array of every scale", async () => {
   const model = await tinyModel("l2");
-  // Raw logits are overwritten by guidance, so a copy is taken as they leave the transformer.
-  const raw: Tensor[] = [];
-  const session: Session = await model.session("scale");
-  const run = session.run.bind(session);
-  session.run = async (feeds, options) => {
-    const results = await run(feeds, options);
-    const { logits } = results;
-    raw.push({ ...logits!, data: logits!.data.slice() as Float32Array });
-    return results;
-  };
+  const raw = await rawLogits(model);
   const steps: ScaleStep[] = [];
   const labels = [...(given("l2.label").data as Int32Array)];
   for await (const step of sample(model, { labels, guidance: 1.5, topK: 1, topP: 0 }))

@@ -14,6 +14,7 @@ const ort: unknown = createRequire(import.meta.url)("onnxruntime-node");
  */
 export const ortNode = ({ weights }: { weights?: DiskOptions } = {}): Backend =>
   ortBackend("ort-node", ort, {
+    session: { extra: { "session.force_spinning_stop": "1" } },
     stopCopies: true,
     placeWeights: placeOnDisk(weights),
     profileSink,

@@ -115,6 +115,7 @@ export const ortBackend = (
           ...(sink && { enableProfiling: true, profileFilePrefix: sink.prefix }),
           ...extra,
           ...found,
+          extra: { ...extra.extra, ...found?.extra },
         });
         const how = { copyInto, resultsInto, direct, clear };
         const constants = watched && placed;

@@ -1,0 +1,86 @@
+/** Pictures on their way through the transformer together: rows, keys and values, guidance -> logits. Draws no tokens. */
+
+import { sizeOf, type Tensor } from "../formats/dtype.ts";
+import type { Tensors } from "../tensor/backend.ts";
+import { type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
+import type { Var } from "./model.ts";
+import type { Order } from "./orders.ts";
+import { rowsOf, stack } from "./rows.ts";
+import { guide, scaleRatio } from "./sampling.ts";
+
+/** What the transformer needs of some pictures, and what it keeps of them from scale to scale. */
+export interface Batch {
+  readonly orders: readonly Order[];
+  /** Rows per picture: 2 with guidance (all conditional rows, then all unconditional), else 1. */
+  readonly copies: 1 | 2;
+  readonly modulation: Tensors;
+  readonly cache: KvCache;
+  /** Results of the transformer and of the head, the largest scale's size: R T C and B T V flat. */
+  readonly y: Float32Array;
+  readonly logits: Float32Array;
+  /** First tokens: R 1 C. */
+  readonly start: Tensor;
+}
+
+/** Makes the rows and everything that the classes say. */
+export async function startBatch(model: Var, orders: readonly Order[]): Promise<Batch> {
+  const { config } = model;
+  const none = config.classes;
+  const guided = orders.some(({ label, drawing }) => drawing.guidance > 0 && label !== none);
+  const copies = guided ? 2 : 1;
+  const classes = orders.map(({ label }) => label);
+  const labels = copies === 2 ? [...classes, ...classes.map(() => none)] : classes;
+  const R = labels.length;
+  const session = await model.session("class");
+  const { start, ...modulation } = await session.run({
+    labels: { dtype: "int64", shape: [R], data: BigInt64Array.from(labels, BigInt) },
+  });
+  const T = Math.max(...config.patchNums) ** 2;
+  return {
+    orders,
+    copies,
+    modulation,
+    cache: kvCache(config, R),
+    y: new Float32Array(R * T * config.width),
+    logits: new Float32Array(orders.length * T * config.codes),
+    start: start!,
+  };
+}
+
+/**
+ * Guided logits of scale k: B T V flat, valid until the next scale.
+ *
+ * Guidance mixes what the head reads: the head is linear, so its logits are those of mixing after it, at half the work.
+ * @param x the scale's tokens, B T C; none at the first scale
+ */
+export async function scaleLogits(
+  model: Var,
+  batch: Batch,
+  { k, x = batch.start }: { k: number; x?: Tensor },
+): Promise<Float32Array> {
+  const { orders, copies, modulation, cache } = batch;
+  const { width, codes } = model.config;
+  const [B, T] = [orders.length, x.shape[1]!];
+  const rows = x.shape[0] === B * copies ? x : stack([x, x]); // R T C
+  const into = { ...nextOf(cache, k), y: part(batch.y, [B * copies, T, width]) };
+  const transformer = await model.session("scale");
+  await transformer.run(
+    { x: rows, ...modulation, ...pastOf(cache, k) },
+    { into, outputs: Object.keys(into) },
+  );
+  const ratio = scaleRatio(k, model.patchNums.length);
+  const strengths = orders.map(({ drawing }) => drawing.guidance * ratio);
+  const data = into.y.data as Float32Array;
+  if (copies === 2 && strengths.some((t) => t > 0)) guide(data, strengths);
+  const logits = part(batch.logits, [B, T, codes]);
+  const head = await model.session("head");
+  await head.run({ y: rowsOf(into.y, 0, B) }, { into: { logits } });
+  return logits.data as Float32Array;
+}
+
+/** The beginning of a buffer as a tensor. */
+const part = (buffer: Float32Array, shape: readonly number[]): Tensor => ({
+  dtype: "float32",
+  shape,
+  data: buffer.subarray(0, sizeOf(shape)),
+});

@@ -1,0 +1,57 @@
+/** Memory for the keys and values of a batch: where a scale reads those before it, and where it writes. Runs no graph. */
+
+import { sizeOf, type Tensor } from "../formats/dtype.ts";
+import type { Tensors } from "../tensor/backend.ts";
+import { scaleStarts, type VarConfig } from "./config.ts";
+
+/** Names of a block's keys and values: inputs `past.*`, outputs `next.*`. */
+export const cacheNames = (block: number): [string, string] => [`k.${block}`, `v.${block}`];
+
+/**
+ * Two sets of buffers that change places from scale to scale: one is read while the next is written, and none is made
+ * during a run. (A result without a place of its own costs new memory: half as much time again at the last scale.)
+ */
+export interface KvCache {
+  readonly config: VarConfig;
+  /** Rows of the batch: all are read and written. */
+  readonly rows: number;
+  /** By name, the even scales' and the odd scales'. */
+  readonly buffers: readonly [Buffers, Buffers];
+}
+type Buffers = ReadonlyMap<string, Float32Array>;
+
+/** Room for all scales but the last, whose keys and values nobody reads. */
+export function kvCache(config: VarConfig, rows: number): KvCache {
+  const starts = scaleStarts(config.patchNums).slice(0, -1); // what the scales read
+  const buffers = [0, 1].map((parity) => {
+    const tokens = Math.max(0, ...starts.filter((_, k) => k % 2 === parity));
+    const size = sizeOf(shapeOf(config, rows, tokens));
+    const names = Array.from({ length: config.depth }, (_, i) => cacheNames(i)).flat();
+    return new Map(names.map((name) => [name, new Float32Array(size)]));
+  });
+  return { config, rows, buffers: buffers as unknown as [Buffers, Buffers] };
+}
+
+/** `past.*` of scale k: the keys and values of the scales before it, R h P d each. */
+export const pastOf = (cache: KvCache, k: number): Tensors => views(cache, k, "past");
+
+/** `next.*` of scale k: where it writes its own behind those. None at the last scale. */
+export const nextOf = (cache: KvCache, k: number): Tensors =>
+  k + 1 < cache.config.patchNums.length ? views(cache, k + 1, "next") : {};
+
+/** What scale k reads, under names that begin so. */
+function views({ config, rows, buffers }: KvCache, k: number, prefix: string): Tensors {
+  const shape = shapeOf(config, rows, scaleStarts(config.patchNums)[k]!);
+  const view = ([name, buffer]: [string, Float32Array]): [string, Tensor] => [
+    `${prefix}.${name}`,
+    { dtype: "float32", shape, data: buffer.subarray(0, sizeOf(shape)) },
+  ];
+  return Object.fromEntries([...buffers[(k % 2) as 0 | 1]].map(view));
+}
+
+const shapeOf = ({ heads, width }: VarConfig, rows: number, tokens: number): number[] => [
+  rows,
+  heads,
+  tokens,
+  width / heads,
+];
