@@ -58,6 +58,17 @@ export const bytesOf = (data: ArrayBufferView): Uint8Array =>
 export const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** One after the other, as one array. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
 /** Little-endian bytes as the host array of a dtype: a view where aligned, else a copy. */
 export function typedView(dtype: DType, bytes: Uint8Array): TypedArray {
   const width = BYTES[dtype];

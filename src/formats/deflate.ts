@@ -1,5 +1,6 @@
 /** Deflate through the platform's web-standard streams, with a limit on what comes out. */
 
+import { concatBytes } from "./bytes.ts";
 import { InputError } from "./errors.ts";
 
 type Format = "deflate" | "deflate-raw" | "gzip";
@@ -27,18 +28,8 @@ async function pump(
 /** Deflates bytes. The result may differ between platforms; what it inflates to does not. */
 export async function deflate(bytes: Uint8Array, format: Format = "deflate"): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  let length = 0;
-  await pump(new CompressionStream(format), bytes, (chunk) => {
-    chunks.push(chunk);
-    length += chunk.length;
-  });
-  const out = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    out.set(chunk, at);
-    at += chunk.length;
-  }
-  return out;
+  await pump(new CompressionStream(format), bytes, (chunk) => void chunks.push(chunk));
+  return concatBytes(chunks);
 }
 
 /** Deflate cannot shrink by more than this: 258 bytes from a quarter of a byte. */

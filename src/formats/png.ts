@@ -1,6 +1,6 @@
 /** PNG images with text metadata, 8 bits a sample: encode and decode. Resizes and converts nothing. */
 
-import { checkedUtf8, viewOf } from "./bytes.ts";
+import { checkedUtf8, concatBytes, viewOf } from "./bytes.ts";
 import { crc32 } from "./crc32.ts";
 import { deflate, inflate } from "./deflate.ts";
 import { InputError } from "./errors.ts";
@@ -65,16 +65,6 @@ function chunk(type: string, body: Uint8Array): Uint8Array {
   return out;
 }
 
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
 /** Printable Latin-1 without doubled or outer blanks, 1 to 79 characters (ISO 15948, 11.3.4.2). */
 const isKeyword = (word: string): boolean =>
   word.length >= 1 &&
@@ -91,8 +81,11 @@ function textChunk([keyword, text]: [string, string]): Uint8Array {
     throw new RangeError(`png: ${JSON.stringify(keyword)} cannot be a keyword`);
   if (text.includes("\0")) throw new RangeError(`png: the text of ${keyword} contains NUL`);
   return /^[\n\u0020-\u007e\u00a1-\u00ff]*$/.test(text)
-    ? chunk("tEXt", join([latin1(keyword), Uint8Array.of(0), latin1(text)]))
-    : chunk("iTXt", join([latin1(keyword), Uint8Array.of(0, 0, 0, 0, 0), utf8.encode(text)]));
+    ? chunk("tEXt", concatBytes([latin1(keyword), Uint8Array.of(0), latin1(text)]))
+    : chunk(
+        "iTXt",
+        concatBytes([latin1(keyword), Uint8Array.of(0, 0, 0, 0, 0), utf8.encode(text)]),
+      );
 }
 
 /**
@@ -118,7 +111,7 @@ export async function encodePng(
   viewOf(header).setUint32(4, height);
   header.set([8, colour, 0, 0, 0], 8);
   const rows = filterRows(data, { stride: width * channels, pixel: channels });
-  return join([
+  return concatBytes([
     SIGNATURE,
     chunk("IHDR", header),
     ...Object.entries(text).map(textChunk),
@@ -322,7 +315,7 @@ export async function decodePng(
   const painter = choosePainter(header, chunks);
   const passes = passesOf(header);
   const size = passes.reduce((n, { rows, stride }) => n + rows * (stride + 1), 0);
-  const packed = join(chunks.filter((c) => c.type === "IDAT").map((c) => c.body));
+  const packed = concatBytes(chunks.filter((c) => c.type === "IDAT").map((c) => c.body));
   const raw = await inflate("png: the pixels", packed, { maxBytes: size, exact: true });
   const { width, height, depth, colour } = header;
   const pixel = Math.max(1, (depth * COLOUR[colour]!.channels) >> 3);

@@ -28,7 +28,8 @@ export interface PthScene {
   fill(maxCopied: number): void;
 }
 
-const STORAGE_TYPES: Readonly<Record<string, DType>> = {
+/** Classes of storages by their name in the module torch. */
+export const STORAGE_TYPES: Readonly<Record<string, DType>> = {
   DoubleStorage: "float64",
   FloatStorage: "float32",
   HalfStorage: "float16",
@@ -43,7 +44,7 @@ const STORAGE_TYPES: Readonly<Record<string, DType>> = {
 };
 
 /** torch.dtype names, with torch's own aliases. */
-const DTYPES: Readonly<Record<string, DType>> = {
+export const DTYPES: Readonly<Record<string, DType>> = {
   float64: "float64",
   double: "float64",
   float32: "float32",

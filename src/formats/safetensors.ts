@@ -5,6 +5,7 @@ import {
   bytesOf,
   checkedSize,
   checkedUtf8,
+  concatBytes,
   readRange,
   tensorFromBytes,
 } from "./bytes.ts";
@@ -109,14 +110,7 @@ export function writeSafetensors(
   tensors: TensorMap,
   options: { metadata?: Readonly<Record<string, string>> } = {},
 ): Uint8Array {
-  const parts = safetensorsParts(tensors, options);
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return concatBytes(safetensorsParts(tensors, options));
 }
 
 // ---- reading ----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /** Builders of small files for tests, fuzzing and benches: pickles and zips, honest ones. Not a writer of models. */
 
+import { concatBytes } from "../../src/formats/bytes.ts";
 import { crc32 } from "../../src/formats/index.ts";
 
 /** One byte a character. */
@@ -66,15 +67,7 @@ export function zip(
     ...u32(at),
     ...u16(0),
   ];
-  return join([...parts, ...directory, Uint8Array.from(end)]);
+  return concatBytes([...parts, ...directory, Uint8Array.from(end)]);
 }
 
-export function join(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
+export { concatBytes as join };

@@ -1,15 +1,12 @@
 /** Small helpers over bytes that many scanners share, and the names of formats/ they use. Knows no format. */
 
+export { concatBytes, viewOf } from "../../formats/bytes.ts";
 export {
   type ByteSource,
   InputError,
   memorySource,
   type PickleValue,
 } from "../../formats/index.ts";
-
-/** The bytes as a DataView. */
-export const viewOf = (bytes: Uint8Array): DataView =>
-  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Whether `bytes` hold `text` (one byte a character) at `at`. */
 export function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {

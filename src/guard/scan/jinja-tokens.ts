@@ -1,6 +1,7 @@
 /** The words of Jinja: splits the inside of a tag into tokens. What they mean is in jinja-parse.ts. */
 
 import { InputError } from "./bytes.ts";
+import { PYTHON_ESCAPES } from "./py-literal.ts";
 
 export interface Token {
   readonly type: "name" | "number" | "string" | "op" | "end";
@@ -19,16 +20,7 @@ export const fail = (why: string, at: number): never => {
   throw new InputError(`template: ${why} at character ${at}`, { at });
 };
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  n: "\n",
-  t: "\t",
-  r: "\r",
-  b: "\b",
-  f: "\f",
-  v: "\v",
-  a: "\x07",
-  "\n": "",
-};
+const ESCAPES: Readonly<Record<string, string>> = { ...PYTHON_ESCAPES, "\n": "" };
 
 /** A Python string literal's value. */
 const unquote = (literal: string): string =>

@@ -1,12 +1,13 @@
 /** Loads model files as data, through the scanner's own machine and list: whatever loads, has scanned clean. Never runs anything. */
 
 import { crc32, inflate } from "../../formats/index.ts";
+import { reach } from "../../formats/pth-rules.ts";
 import { InputError, memorySource, type PickleValue, viewOf } from "./bytes.ts";
 import { readGguf } from "./gguf.ts";
 import { allowList } from "./names.ts";
 import { NumpyArray, type NumpyType } from "./names-numpy.ts";
 import { Made } from "./names-python.ts";
-import { reach, TorchStorage, TorchTensor } from "./names-torch.ts";
+import { TorchStorage, TorchTensor } from "./names-torch.ts";
 import { readNpyHeader } from "./npy.ts";
 import { newScan } from "./part.ts";
 import { Blob, Name, Opaque } from "./pickle-machine.ts";

@@ -1,7 +1,7 @@
 /** Allowed names of PyTorch, and which arguments each may get. Takes notes of storages and views; reads none. */
 
-import type { PickleValue } from "../../formats/index.ts";
-import { pthScene } from "../../formats/pth-rules.ts";
+import { BYTES, type PickleValue } from "../../formats/index.ts";
+import { DTYPES, pthScene, reach, STORAGE_TYPES } from "../../formats/pth-rules.ts";
 import {
   type Args,
   isBytes,
@@ -53,12 +53,9 @@ export class TorchTensor {
   ) {}
 }
 
-/** Bytes an element takes, by torch's name of the type. */
+/** Bytes an element takes, by torch's name of the type: those of formats/, and those that only torch computes with. */
 const TYPES: Readonly<Record<string, number>> = {
-  float64: 8,
-  float32: 4,
-  float16: 2,
-  bfloat16: 2,
+  ...BYTES,
   float8_e4m3fn: 1,
   float8_e5m2: 1,
   float8_e4m3fnuz: 1,
@@ -68,15 +65,9 @@ const TYPES: Readonly<Record<string, number>> = {
   complex128: 16,
   complex64: 8,
   complex32: 4,
-  int64: 8,
-  int32: 4,
-  int16: 2,
-  int8: 1,
   uint64: 8,
   uint32: 4,
   uint16: 2,
-  uint8: 1,
-  bool: 1,
   quint8: 1,
   qint8: 1,
   qint32: 4,
@@ -85,28 +76,16 @@ const TYPES: Readonly<Record<string, number>> = {
   bits8: 1,
   bits16: 2,
 };
-const ALIASES: Readonly<Record<string, string>> = {
-  double: "float64",
-  float: "float32",
-  half: "float16",
-  long: "int64",
-  int: "int32",
-  short: "int16",
+/** All names under which torch has a type. */
+const NAMES: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(Object.keys(TYPES).map((name) => [name, name])),
+  ...DTYPES,
   chalf: "complex32",
   cfloat: "complex64",
   cdouble: "complex128",
 };
 const STORAGES: Readonly<Record<string, string>> = {
-  DoubleStorage: "float64",
-  FloatStorage: "float32",
-  HalfStorage: "float16",
-  BFloat16Storage: "bfloat16",
-  LongStorage: "int64",
-  IntStorage: "int32",
-  ShortStorage: "int16",
-  CharStorage: "int8",
-  ByteStorage: "uint8",
-  BoolStorage: "bool",
+  ...STORAGE_TYPES,
   ComplexFloatStorage: "complex64",
   ComplexDoubleStorage: "complex128",
   QUInt8Storage: "quint8",
@@ -114,7 +93,6 @@ const STORAGES: Readonly<Record<string, string>> = {
   QInt32Storage: "qint32",
   QUInt4x2Storage: "quint4x2",
   QUInt2x4Storage: "quint2x4",
-  UntypedStorage: "uint8",
 };
 
 export const TORCH_TYPES: ReadonlyMap<string, TorchType> = new Map(
@@ -124,10 +102,6 @@ export const TORCH_TYPES: ReadonlyMap<string, TorchType> = new Map(
 /** Settings that are names only. */
 const CONSTANTS =
   "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric per_channel_affine_float_qparams strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc contiguous_format channels_last channels_last_3d preserve_format";
-
-/** One past the last element a window touches; 0 when it is empty. */
-export const reach = (shape: readonly number[], strides: readonly number[]): number =>
-  shape.includes(0) ? 0 : shape.reduce((last, d, i) => last + (d - 1) * strides[i]!, 1);
 
 /** The notes of one checkpoint. */
 export interface TorchScene {
@@ -312,11 +286,7 @@ export function torchScene(): TorchScene {
     ["torch._tensor _rebuild_from_type_v2", fromType],
     ["torch.storage UntypedStorage", { value: TORCH_TYPES.get("uint8")! }],
   ];
-  for (const [name, type] of Object.entries(STORAGES))
-    own.push([`torch ${name}`, { value: TORCH_TYPES.get(type)! }]);
-  for (const name of Object.keys(TYPES))
-    own.push([`torch ${name}`, { value: TORCH_TYPES.get(name)! }]);
-  for (const [name, type] of Object.entries(ALIASES))
+  for (const [name, type] of Object.entries({ ...STORAGES, ...NAMES }))
     own.push([`torch ${name}`, { value: TORCH_TYPES.get(type)! }]);
   for (const name of CONSTANTS.split(" "))
     own.push([`torch ${name}`, { value: new Made(`torch.${name}`, []) }]);

@@ -67,16 +67,30 @@ export class Halt extends Error {}
 /** A line goes on behind the window: run the opcode again with a larger one. */
 export class Grow extends Error {}
 
-interface Level {
-  readonly stack: PickleValue[];
-  readonly marks: number[];
-  readonly memo: PickleValue[];
-  readonly far: Map<number, PickleValue>;
-  readonly memoCount: number;
-  readonly protocol: number;
+/** What every pickle begins anew, one inside another included. */
+interface State {
+  stack: PickleValue[];
+  marks: number[];
+  memo: PickleValue[];
+  /** Memo slots far beyond the others. */
+  far: Map<number, PickleValue>;
+  memoCount: number;
+  protocol: number;
+  /** Absolute; -1 outside of frames. */
+  frameEnd: number;
 }
 
-export interface Machine {
+const freshState = (): State => ({
+  stack: [],
+  marks: [],
+  memo: [],
+  far: new Map(),
+  memoCount: 0,
+  protocol: 0,
+  frameEnd: -1,
+});
+
+export interface Machine extends State {
   /** A window of the file, and where it starts there. */
   buf: Uint8Array;
   view: DataView;
@@ -87,17 +101,8 @@ export interface Machine {
   at: number;
   opAt: number;
   readonly start: number;
-  stack: PickleValue[];
-  marks: number[];
-  memo: PickleValue[];
-  /** Memo slots far beyond the others. */
-  far: Map<number, PickleValue>;
-  memoCount: number;
-  protocol: number;
-  /** Absolute; -1 outside of frames. */
-  frameEnd: number;
   /** Pickles that wait for one inside them. */
-  waiting: Level[];
+  waiting: State[];
   readonly rules: { persistent?: ((id: PickleValue) => PickleValue) | undefined };
   readonly builders: WeakMap<object, NameRule>;
   readonly watch: Watcher;
@@ -128,13 +133,7 @@ export function machine(
     at,
     opAt: base + at,
     start: base + at,
-    stack: [],
-    marks: [],
-    memo: [],
-    far: new Map(),
-    memoCount: 0,
-    protocol: 0,
-    frameEnd: -1,
+    ...freshState(),
     waiting: [],
     rules: { persistent },
     builders: new WeakMap(),
@@ -304,14 +303,7 @@ export const get = (m: Machine, index: number): PickleValue | undefined =>
 export function descend(m: Machine): void {
   const { stack, marks, memo, far, memoCount, protocol } = m;
   if (m.waiting.length >= 64) halt(m, "more than 64 pickles inside each other");
-  m.waiting.push({ stack, marks, memo, far, memoCount, protocol });
-  Object.assign(m, {
-    stack: [],
-    marks: [],
-    memo: [],
-    far: new Map(),
-    memoCount: 0,
-    protocol: 0,
-    frameEnd: -1,
-  });
+  // Frames count the pickle's own bytes only: the outer one's is over.
+  m.waiting.push({ stack, marks, memo, far, memoCount, protocol, frameEnd: -1 });
+  Object.assign(m, freshState());
 }

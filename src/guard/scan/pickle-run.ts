@@ -277,6 +277,5 @@ function stop(m: Machine): void {
     m.stopped = true;
     return;
   }
-  const { memo, far, stack, marks, memoCount, protocol } = outer;
-  Object.assign(m, { memo, far, stack, marks, memoCount, protocol, frameEnd: -1 });
+  Object.assign(m, outer);
 }

@@ -2,6 +2,7 @@
 
 import type { PickleValue } from "../../formats/index.ts";
 import { Blob, halt, latin1Of, type Machine, Name, Opaque, wrong } from "./pickle-machine.ts";
+import { PYTHON_ESCAPES } from "./py-literal.ts";
 import { shown } from "./report.ts";
 
 const ODD_NUMBER = "is read differently by different readers of pickles";
@@ -66,13 +67,7 @@ export function index(m: Machine, digits: string): number {
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
-  n: "\n",
-  t: "\t",
-  r: "\r",
-  b: "\b",
-  f: "\f",
-  v: "\v",
-  a: "\x07",
+  ...PYTHON_ESCAPES,
   "\\": "\\",
   "'": "'",
   '"': '"',

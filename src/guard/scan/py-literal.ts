@@ -10,6 +10,17 @@ export type Literal =
   | readonly Literal[]
   | ReadonlyMap<string, Literal>;
 
+/** Escapes of one letter in Python's text literals. */
+export const PYTHON_ESCAPES: Readonly<Record<string, string>> = {
+  n: "\n",
+  t: "\t",
+  r: "\r",
+  b: "\b",
+  f: "\f",
+  v: "\v",
+  a: "\x07",
+};
+
 const TOKEN =
   /\s*(?:(?<text>[bu]?'(?:[^'\\]|\\.)*'|[bu]?"(?:[^"\\]|\\.)*")|(?<number>[+-]?\d[\d_]*L?(?![.\w]))|(?<word>[A-Za-z_]\w*)|(?<mark>[[\](){},:]))/suy;
 

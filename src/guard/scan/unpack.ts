@@ -1,5 +1,6 @@
 /** The compressed streams that are opened, by name. Decoders in inflate.ts, bzip2.ts and lzma.ts. */
 
+import { concatBytes } from "./bytes.ts";
 import { unbzip2 } from "./bzip2.ts";
 import { inflateRaw, type Unpacked } from "./inflate.ts";
 import { unlzma, unxz, unzipLzma } from "./lzma.ts";
@@ -32,18 +33,7 @@ function gunzip(bytes: Uint8Array, max: number): Unpacked {
     at = from + member.used + 8;
   }
   if (chunks.length === 0) return { bytes: new Uint8Array(0), used: 0, fault: "damaged" };
-  return { bytes: join(chunks, length), used: at, fault };
-}
-
-function join(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!;
-  const out = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    out.set(chunk, at);
-    at += chunk.length;
-  }
-  return out;
+  return { bytes: concatBytes(chunks), used: at, fault };
 }
 
 /** RFC 1950. */

@@ -1,5 +1,6 @@
 /** Bytes as hexadecimal and strict base64 text, and byte arrays compared and joined. Knows no format that uses them. */
 
+import { concatBytes } from "../../formats/bytes.ts";
 import { InputError } from "../../formats/errors.ts";
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -66,15 +67,7 @@ export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 /** One after the other, as one array. */
-export function joinBytes(...parts: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
-}
+export const joinBytes = (...parts: readonly Uint8Array[]): Uint8Array => concatBytes(parts);
 
 const ENCODER = new TextEncoder();
 
