@@ -99,8 +99,8 @@ function scanJson(part: Part, text: string, strict: boolean): void {
     if (next === ":") {
       key = value;
       const rest = text.slice(after.lastIndex, after.lastIndex + 64).trimStart();
-      if (rest[0] !== '"' && Object.hasOwn(KEYS, key) && !/^(null|false)/.test(rest))
-        pair(part, key, "", match.index);
+      // In a vocabulary every word may be a key; its value is a number.
+      if (/^[{[]/.test(rest) && Object.hasOwn(KEYS, key)) pair(part, key, "", match.index);
       if (key === "trust_remote_code" && rest.startsWith("true"))
         KEYS.auto_map!(part, "trust_remote_code", match.index);
     } else pair(part, key, value, match.index);

@@ -1,7 +1,7 @@
 /** Containers: zip, tar and compressed streams. Opens every member within the budgets and scans it. */
 
 import { crc32 } from "../../formats/index.ts";
-import { byteText, indexOf, viewOf } from "./bytes.ts";
+import { memorySource } from "./bytes.ts";
 import { inflateRaw, type Unpacked } from "./inflate.ts";
 import { scanKerasZip } from "./keras.ts";
 import { found, member, type Part, peek, slice, unreadable } from "./part.ts";
@@ -9,54 +9,11 @@ import { baseOf, type Head } from "./sniff.ts";
 import { readTar } from "./tar.ts";
 import { scanTorchTar } from "./torch-tar.ts";
 import { scanTorchZip } from "./torch-zip.ts";
-import { UNPACKERS } from "./unpack.ts";
+import { UNPACKERS, unpack } from "./unpack.ts";
 import { type Archive, hiddenMember, localHeaders, type Member, readArchive } from "./zip-read.ts";
 
-/** More than this many times the packed bytes is a bomb, once it is large. */
-const BOMB_RATIO = 200;
-const BOMB_SIZE = 64 * 2 ** 20;
 /** Members up to this size have their CRC checked. */
 const CRC_SIZE = 16 * 2 ** 20;
-/** Unpacked bytes of one member that are looked at. */
-const MEMBER_SIZE = 32 * 2 ** 20;
-
-// ---- unpacking --------------------------------------------------------------------------------
-
-/** Unpacks within the budget of the scan, and notes what stops it. */
-export async function unpack(
-  part: Part,
-  packed: { source: Part["source"]; size: number | undefined },
-  run: (bytes: Uint8Array, max: number) => Unpacked,
-): Promise<Uint8Array> {
-  const { scan } = part;
-  const left = Math.max(0, scan.limits.maxUnpacked - scan.unpacked);
-  const max = Math.min(left, MEMBER_SIZE);
-  const bytes = await peek(packed.source, 0, scan.limits.maxHeld);
-  const result = run(bytes, max);
-  scan.unpacked += result.bytes.length;
-  const size = packed.size ?? result.bytes.length;
-  const huge = Math.max(size, result.bytes.length) > packed.source.size * BOMB_RATIO;
-  if (result.fault === "limit" && (huge || left < MEMBER_SIZE))
-    found(part, "bomb", {
-      severity: "suspicious",
-      effect: "fills memory when it is unpacked",
-      why: `${packed.source.size} bytes unpack to more than ${result.bytes.length}`,
-    });
-  else if (huge && size > BOMB_SIZE)
-    found(part, "bomb", {
-      severity: "suspicious",
-      effect: "fills memory when it is unpacked",
-      why: `${packed.source.size} bytes unpack to ${size}`,
-    });
-  else if (scan.unpacked > BOMB_SIZE && scan.unpacked > 1000 * scan.size)
-    found(part, "bomb", {
-      severity: "suspicious",
-      effect: "fills memory when it is unpacked layer by layer",
-      why: `${scan.size} bytes unpack to more than ${scan.unpacked} in all`,
-    });
-  if (result.fault === "damaged") unreadable(part, "the packed data is damaged or cut off");
-  return result.bytes;
-}
 
 // ---- zip --------------------------------------------------------------------------------------
 
@@ -115,11 +72,11 @@ async function openMember(part: Part, entry: Member): Promise<Part | undefined> 
   }
   const inner = member(part, name, packed);
   if (!inner) return undefined;
-  const bytes = await unpack(inner, { source: packed, size: entry.size }, run);
+  const { bytes } = await unpack(inner, { source: packed, size: entry.size }, run);
   if (bytes.length < CRC_SIZE && bytes.length >= entry.size) checkCrc(inner, entry, bytes);
   return {
     ...inner,
-    source: { size: bytes.length, read: async (at, n) => bytes.subarray(at, at + n) },
+    source: memorySource(bytes),
   };
 }
 
@@ -209,31 +166,26 @@ export const scanPacked =
         effect: "cannot be inspected",
         why: `the content is packed by ${codec}`,
       });
-    const inner = member(
-      part,
-      head.name.replace(/\.(gz|bz2|xz|lzma|zlib|z)$/i, "") || codec,
-      part.source,
-    );
+    const { source } = part;
+    const name = head.name.replace(/\.(gz|bz2|xz|lzma|zlib|z|lz4|zst|zstd)$/i, "") || codec;
+    const inner = member(part, name, source);
     if (!inner) return;
-    const bytes = await unpack(inner, { source: part.source, size: undefined }, codecRules.run);
-    if (bytes.length === 0) return;
-    await part.scan.scanPart({
-      ...inner,
-      source: { size: bytes.length, read: async (at, n) => bytes.subarray(at, at + n) },
-    });
+    const { bytes, used, fault } = await unpack(inner, { source, size: undefined }, codecRules.run);
+    if (bytes.length > 0) await part.scan.scanPart({ ...inner, source: memorySource(bytes) });
+    if (fault === undefined) await scanRest(part, used);
   };
 
-/** A 7z archive: only names and attributes of its (mostly packed) directory are told, so it is not trusted. */
-export async function scanSevenZip(part: Part, _head: Head): Promise<void> {
-  const bytes = await peek(part.source, 0, 4096);
-  found(part, "packed", {
+/** Behind a packed stream zeros may stand, as tapes have them, and nothing else. */
+async function scanRest(part: Part, from: number): Promise<void> {
+  const { source } = part;
+  const length = source.size - from;
+  if (length <= 0 || (await peek(source, from, 1 << 20)).every((b) => b === 0)) return;
+  found(part, "packed-rest", {
     severity: "suspicious",
-    effect: "cannot be inspected in full",
-    why: "7z archives are no container of any model format",
+    at: from,
+    effect: "carries bytes that readers of the packed stream never see",
+    why: `${length} bytes follow the packed stream`,
   });
-  // Members that are stored lie behind the 32 bytes of the signature header.
-  const at = indexOf(bytes, [0x80], 32);
-  if (at < 0 && !/[cS(]/.test(byteText(bytes.subarray(32, 34)))) return;
-  const inner = member(part, "stored", slice(part.source, 32, viewOf(bytes).byteLength));
-  if (inner) await part.scan.scanPart({ ...inner, name: "stored.pkl" });
+  const inner = member(part, "rest.pkl", slice(source, from, length));
+  if (inner) await part.scan.scanPart(inner);
 }

@@ -2,7 +2,7 @@
 
 import { startsWith, viewOf } from "./bytes.ts";
 import { scanText } from "./config.ts";
-import { scanPacked, scanSevenZip, scanTar, scanZip } from "./containers.ts";
+import { scanPacked, scanTar, scanZip } from "./containers.ts";
 import { scanGguf } from "./gguf.ts";
 import { h5Start, scanH5 } from "./h5.ts";
 import { scanNpy } from "./npy.ts";
@@ -10,6 +10,7 @@ import { scanOnnx } from "./onnx.ts";
 import type { Part } from "./part.ts";
 import { bearsPickle, scanPickle } from "./pickle.ts";
 import { scanSafetensors } from "./safetensors.ts";
+import { scanSevenZip } from "./seven-zip.ts";
 import {
   baseOf,
   claimsPickle,
@@ -84,6 +85,10 @@ const MARKED: readonly Format[] = [
   packed("lzma", isLzma),
   packed("lz4", magic("\x04\x22\x4d\x18")),
   packed("zstd", magic("\x28\xb5\x2f\xfd")),
+  packed(
+    "skippable frames",
+    ({ bytes }) => (bytes[0]! & 0xf0) === 0x50 && startsWith(bytes, "\x2a\x4d\x18", 1),
+  ),
   packed("rar", magic("Rar!\x1a\x07")),
   { kind: "7z", bears: magic("7z\xbc\xaf\x27\x1c"), scan: scanSevenZip },
   { kind: "npy", bears: magic("\x93NUMPY"), scan: scanNpy },

@@ -30,9 +30,12 @@ export class Output {
   /** Repeats `length` bytes from `distance` before the end. */
   copy(distance: number, length: number): void {
     const { bytes } = this;
-    let to = this.length;
-    for (let from = to - distance, i = 0; i < length; i++) bytes[to++] = bytes[from++]!;
-    this.length = to;
+    const to = this.length;
+    if (length < 64) for (let i = 0; i < length; i++) bytes[to + i] = bytes[to - distance + i]!;
+    else if (distance >= length) bytes.copyWithin(to, to - distance, to - distance + length);
+    else if (distance === 1) bytes.fill(bytes[to - 1]!, to, to + length);
+    else for (let i = 0; i < length; i++) bytes[to + i] = bytes[to - distance + i]!;
+    this.length = to + length;
   }
   done(): Uint8Array {
     return this.bytes.subarray(0, this.length);
@@ -40,30 +43,62 @@ export class Output {
 }
 
 export class Damaged extends Error {}
-class Full extends Error {}
+export class Full extends Error {}
 
-/** Symbols by code: counts per length and symbols in order of code. */
+/** Runs a decoder; keeps what came before the damage or the limit. @param work returns the packed bytes it read */
+export function guarded(max: number, work: (out: Output) => number): Unpacked {
+  const out = new Output(max);
+  let fault: Unpacked["fault"];
+  let used = 0;
+  try {
+    used = work(out);
+  } catch (error) {
+    if (error instanceof Full) fault = "limit";
+    else if (error instanceof Damaged || error instanceof RangeError) fault = "damaged";
+    else throw error;
+  }
+  return { bytes: out.done(), used, fault };
+}
+
+/** Codes up to this length are looked up at once; longer ones are rare and walked bit by bit. */
+const FAST = 10;
+
+/** The symbols of one Huffman code. */
 interface Codes {
+  /** By the next FAST bits, lowest first: symbol << 4 | length; 0 where the code is longer. */
+  readonly table: Uint16Array;
+  /** Codes of each length, and all symbols in order of their codes. */
   readonly counts: Uint16Array;
   readonly symbols: Uint16Array;
 }
 
-function codes(lengths: readonly number[]): Codes {
+function codes(lengths: ArrayLike<number>): Codes {
   const counts = new Uint16Array(16);
-  for (const n of lengths) counts[n]!++;
+  for (let i = 0; i < lengths.length; i++) counts[lengths[i]!]!++;
   counts[0] = 0;
   const starts = new Uint16Array(17);
+  const next = new Uint16Array(17);
   let left = 1;
   for (let n = 1; n < 16; n++) {
     left = (left << 1) - counts[n]!;
     if (left < 0) throw new Damaged("more codes than a length has");
     starts[n + 1] = starts[n]! + counts[n]!;
+    next[n + 1] = (next[n]! + counts[n]!) << 1;
   }
   const symbols = new Uint16Array(lengths.length);
-  lengths.forEach((n, symbol) => {
-    if (n > 0) symbols[starts[n]!++] = symbol;
-  });
-  return { counts, symbols };
+  const table = new Uint16Array(1 << FAST);
+  for (let symbol = 0; symbol < lengths.length; symbol++) {
+    const n = lengths[symbol]!;
+    if (n === 0) continue;
+    symbols[starts[n]!++] = symbol;
+    const code = next[n]!++;
+    if (n > FAST) continue;
+    // The stream has the highest bit of a code first.
+    let turned = 0;
+    for (let i = 0; i < n; i++) turned |= ((code >> i) & 1) << (n - 1 - i);
+    for (let i = turned; i < table.length; i += 1 << n) table[i] = (symbol << 4) | n;
+  }
+  return { table, counts, symbols };
 }
 
 const LENGTHS = [
@@ -103,17 +138,30 @@ export function inflateRaw(bytes: Uint8Array, max: number, start = 0): Unpacked 
     held -= n;
     return value;
   };
-  const symbol = ({ counts, symbols }: Codes): number => {
+  const symbol = ({ table, counts, symbols }: Codes): number => {
+    while (held < 15 && at < bytes.length) {
+      hold |= bytes[at++]! << held;
+      held += 8;
+    }
+    const entry = table[hold & ((1 << FAST) - 1)]!;
+    const length = entry & 15;
+    if (length !== 0 && length <= held) {
+      hold >>>= length;
+      held -= length;
+      return entry >>> 4;
+    }
     let code = 0;
     let first = 0;
     let index = 0;
     for (let length = 1; length < 16; length++) {
-      if (held === 0) need(1);
-      code |= hold & 1;
-      hold >>>= 1;
-      held--;
+      if (length > held) throw new Damaged("the stream ends early");
+      code |= (hold >>> (length - 1)) & 1;
       const count = counts[length]!;
-      if (code - count < first) return symbols[index + code - first]!;
+      if (code - count < first) {
+        hold >>>= length;
+        held -= length;
+        return symbols[index + code - first]!;
+      }
       index += count;
       first = (first + count) << 1;
       code <<= 1;
@@ -164,7 +212,7 @@ export function inflateRaw(bytes: Uint8Array, max: number, start = 0): Unpacked 
     for (;;) {
       const code = symbol(literal);
       if (code < 256) {
-        if (!out.room(1)) throw new Full();
+        if (out.length >= out.bytes.length && !out.room(1)) throw new Full();
         out.bytes[out.length++] = code;
       } else if (code === 256) return;
       else {

@@ -64,8 +64,17 @@ interface State {
 /** Loops of more rounds than any conversation has turns. */
 const MAX_RANGE = 10_000;
 
-/** Whether text has marks of a template. */
-export const isTemplate = (text: string): boolean => /\{\{|\{%/.test(text);
+/** Whether text holds a whole tag. One that does not end is an error for Jinja: nothing of it is rendered. */
+export function isTemplate(text: string): boolean {
+  for (const [open, close] of [
+    ["{{", "}}"],
+    ["{%", "%}"],
+  ] as const) {
+    const at = text.indexOf(open);
+    if (at >= 0 && text.indexOf(close, at + 2) >= 0) return true;
+  }
+  return false;
+}
 
 /** All findings of one template. Never throws for what the template holds. */
 export function judgeTemplate(template: string): TemplateFinding[] {

@@ -1,9 +1,7 @@
 /** LZMA, LZMA2 and the xz container, decoded. Written from the LZMA specification (Igor Pavlov, 2015) and the xz file format. */
 
 import { viewOf } from "./bytes.ts";
-import { Damaged, Output, type Unpacked } from "./inflate.ts";
-
-class Full extends Error {}
+import { Damaged, Full, guarded, type Output, type Unpacked } from "./inflate.ts";
 
 const PROB = 1024;
 const probs = (n: number) => new Uint16Array(n).fill(PROB);
@@ -227,20 +225,6 @@ class Lzma {
   }
 }
 
-function guarded(max: number, work: (out: Output) => number): Unpacked {
-  const out = new Output(max);
-  let fault: Unpacked["fault"];
-  let used = 0;
-  try {
-    used = work(out);
-  } catch (error) {
-    if (error instanceof Full) fault = "limit";
-    else if (error instanceof Damaged || error instanceof RangeError) fault = "damaged";
-    else throw error;
-  }
-  return { bytes: out.done(), used, fault };
-}
-
 /** The old .lzma format: settings, dictionary size, size or -1. */
 export const unlzma = (bytes: Uint8Array, max: number): Unpacked =>
   guarded(max, (out) => {
@@ -265,8 +249,24 @@ export const unzipLzma = (bytes: Uint8Array, max: number): Unpacked =>
     return decoder.run(bytes, 9, bytes.length, undefined);
   });
 
+/** LZMA as 7z holds it: settings and dictionary size apart. @param size bytes that come out */
+export const unlzmaRaw = (
+  bytes: Uint8Array,
+  max: number,
+  { setup, size }: { setup: Uint8Array; size: number },
+): Unpacked =>
+  guarded(max, (out) => {
+    const decoder = new Lzma(out);
+    decoder.reset(settings(setup[0] ?? 255));
+    return decoder.run(bytes, 0, bytes.length, size);
+  });
+
+/** LZMA2 without a container. */
+export const unlzma2 = (bytes: Uint8Array, max: number): Unpacked =>
+  guarded(max, (out) => lzma2(bytes, 0, out));
+
 /** Chunks of LZMA2 from `at`; returns where they end. */
-export function lzma2(bytes: Uint8Array, start: number, out: Output): number {
+function lzma2(bytes: Uint8Array, start: number, out: Output): number {
   const decoder = new Lzma(out);
   let at = start;
   for (;;) {

@@ -94,7 +94,20 @@ const setOf = ([items, ...rest]: Args): Set<PickleValue> => {
 };
 
 /** Classes that make an empty or plain value when a defaultdict calls them. */
-const FACTORIES = new Set(["list", "dict", "set", "int", "float", "str", "bool", "tuple"]);
+const FACTORIES = new Set([
+  "list",
+  "dict",
+  "set",
+  "int",
+  "float",
+  "str",
+  "bool",
+  "tuple",
+  "long",
+  "unicode",
+  "frozenset",
+  "bytes",
+]);
 const isFactory = (v: PickleValue | undefined): boolean =>
   isNone(v) ||
   (v instanceof Name &&

@@ -110,6 +110,9 @@ async function searchHeads(part: Part, start: number): Promise<void> {
     }
 }
 
+/** Endings of models that may also be tables, vocabularies or raw numbers. */
+const RAW_ENDINGS = new Set(["bin", "dat", "data", "model"]);
+
 /** A part that is no pickle by its marks may still be one for a reader that does not ask. */
 export async function probePickle(part: Part, head: Head, known: boolean): Promise<void> {
   if (head.size < 2) return;
@@ -130,7 +133,7 @@ export async function probePickle(part: Part, head: Head, known: boolean): Promi
     });
   } else if (!known && claimsModel(head) && !hasProto(head)) {
     const pickled = result.stopped && result.end === head.size;
-    if (!pickled && head.ending !== "bin" && head.ending !== "dat" && head.ending !== "data")
+    if (!pickled && !RAW_ENDINGS.has(head.ending))
       unreadable(part, "the content is of no format that is known here");
     await searchHeads(part, 0);
   }
