@@ -40,6 +40,29 @@ const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment">>
   l1: { sentence: "Weight of the mean absolute error", real: true, min: 0 },
   l2: { sentence: "Weight of the mean squared error", real: true, min: 0 },
   vq: { sentence: "Weight of the codebook and commitment loss", real: true, min: 0 },
+  ema: {
+    sentence: "Decay of the running mean of weights that becomes the model, 0 for none",
+    real: true,
+    min: 0,
+    max: 0.999999,
+  },
+  entropy: {
+    sentence: "Weight of the term that spreads the codes over the vectors of every scale",
+    real: true,
+    min: 0,
+  },
+  scaleDrop: {
+    sentence: "Chance that a picture's finer scales are left out, so that coarse ones carry more",
+    real: true,
+    min: 0,
+    max: 1,
+  },
+  codebookAt: {
+    sentence: "When the codebook is drawn from the data by k-means, -1 for never",
+    unit: "updates",
+    min: -1,
+    max: 1e9,
+  },
   reviveEvery: {
     sentence: "Between revivals of dead codes, 0 for never",
     unit: "updates",
@@ -64,6 +87,10 @@ const MODEL_FLAGS: RecipeFlags<
   },
   beta: { sentence: "Weight of the commitment loss", real: true, min: 0 },
 };
+
+interface VqvaeFlags extends SharedFlags {
+  readonly strict: boolean;
+}
 
 export function addTrainVqvae(parent: Command, terminal: Terminal): void {
   const start = labVqvaeConfig();
@@ -96,9 +123,11 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
     sentence: "Sides of the token maps; default those in use for the size",
   });
   command
+    .option("--strict", "Stop at files that are broken, tiny, CMYK, animated, ...", false)
+    .option("--cosine", "Choose codes by angle instead of by distance", start.usingZnorm)
     .option("--no-attention", "Leave out the attention of the deepest level")
     .option("--no-mid-attention", "Leave out the attention in the middle")
-    .action(async (data: string, flags: SharedFlags) => {
+    .action(async (data: string, flags: VqvaeFlags) => {
       process.exitCode = await interruptible((signal) =>
         run(terminal, { data, flags, command, signal }),
       );
@@ -112,7 +141,7 @@ async function run(
     flags,
     command,
     signal,
-  }: { data: string; flags: SharedFlags; command: Command; signal: AbortSignal },
+  }: { data: string; flags: VqvaeFlags; command: Command; signal: AbortSignal },
 ): Promise<number> {
   const recipe = { data, ...readVqvaeRecipe(command, earlierRecipe(flags.run)) };
   const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
@@ -120,7 +149,11 @@ async function run(
     printPlan(terminal, vqvaeCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
     return 0;
   }
-  const sets = await openSplits(terminal, data, { size: imageSide(recipe.model), signal });
+  const sets = await openSplits(terminal, data, {
+    size: imageSide(recipe.model),
+    strict: flags.strict,
+    signal,
+  });
   const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   const backend = await backendWith(flags.threads);
   const task = await vqvaeTask(recipe, sets, { backend, checkpoint });
@@ -144,7 +177,7 @@ async function run(
 export function readVqvaeRecipe(command: Command, before: Json | undefined): VqvaeRecipe {
   const given = givenFlags(command);
   const old = partOf(before, "model") as Partial<VqvaeConfig> | undefined;
-  const { size, chMult, patchNums, attention, midAttention } = command.opts();
+  const { size, chMult, patchNums, attention, midAttention, cosine } = command.opts();
   const choose = <T>(key: string, typed: T, earlier: T | undefined): T =>
     given.has(key) ? typed : (earlier ?? typed);
   const levels: readonly number[] = choose("chMult", chMult, old?.chMult);
@@ -161,6 +194,7 @@ export function readVqvaeRecipe(command: Command, before: Json | undefined): Vqv
     patchNums: given.has("patchNums") ? patchNums : sides,
     attention: choose("attention", attention, old?.attention),
     midAttention: choose("midAttention", midAttention, old?.midAttention),
+    usingZnorm: choose("cosine", cosine, old?.usingZnorm),
   });
   const keys = Object.keys(RECIPE_FLAGS) as (keyof typeof RECIPE_FLAGS)[];
   const strengths = Object.keys(AUGMENT_FLAGS) as (keyof typeof AUGMENT_FLAGS)[];

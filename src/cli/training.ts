@@ -80,21 +80,41 @@ export async function backendWith(threads: number | undefined): Promise<Backend>
 export async function openSplits(
   terminal: Terminal,
   spec: string,
-  { size, signal }: { size: number; signal: AbortSignal },
+  { size, strict, signal }: { size: number; strict?: boolean; signal: AbortSignal },
 ): Promise<{ train: ImageDataset; test: ImageDataset }> {
   let shown: ReturnType<typeof progress> | undefined;
   for await (const { done, total } of prepareDataset(spec, { size, signal })) {
     shown ??= progress(terminal, { of: total, what: "drawing pictures" });
     shown.update(done);
   }
+  const options = { size, strict, broken: strict ? "throw" : "skip", signal } as const;
   const [train, test] = [
-    await openDataset(spec, { size, split: "train", signal }),
-    await openDataset(spec, { size, split: "test", signal }),
+    await openDataset(spec, { ...options, split: "train" }),
+    await openDataset(spec, { ...options, split: "test" }),
   ];
+  for (const line of findingLines([train, test])) terminal.say(line);
   terminal.say(
     `${spec}: ${plural(train.count, "picture")} to learn, ${plural(test.count, "picture")} to test, ${plural(train.classes.length, "class", "classes")}`,
   );
   return { train, test };
+}
+
+/** Files named at most, of those of which there is the same to say. */
+const NAMED = 3;
+
+/** "3 files are CMYK (taken as sRGB): a.jpg, b.jpg, c.jpg": what is to be said of a folder's files, by kind. */
+export function findingLines(sets: readonly ImageDataset[]): string[] {
+  const kinds = new Map<string, { done: string; files: string[] }>();
+  for (const { what, done, files } of sets.flatMap((set) => set.findings ?? [])) {
+    const kind = kinds.get(what) ?? { done, files: [] };
+    kind.files.push(...files);
+    kinds.set(what, kind);
+  }
+  return [...kinds].map(([what, { done, files }]) => {
+    const more = files.length > NAMED ? ` and ${files.length - NAMED} more` : "";
+    const are = files.length === 1 ? "is" : "are";
+    return `${plural(files.length, "file")} ${are} ${what} (${done}): ${files.slice(0, NAMED).join(", ")}${more}`;
+  });
 }
 
 /** Prints the plan of --dry-run; on stdout as JSON where that is wanted. */
@@ -141,8 +161,10 @@ export async function train(
   };
   const lines: { [K in TrainEvent["kind"]]: (event: Extract<TrainEvent, { kind: K }>) => void } = {
     step: ({ step, metrics }) => shown.update(step, metricsLine(metrics, ["loss", options.metric])),
-    evaluation: ({ step, metrics }) =>
-      say(`update ${step}: ${metricsLine(metrics, Object.keys(metrics))}`),
+    evaluation: ({ step, metrics, remarks }) => {
+      say(`update ${step}: ${metricsLine(metrics, Object.keys(metrics))}`);
+      for (const remark of remarks) say(`  mind: ${remark}`);
+    },
     sheet: ({ file }) => say(terminal.dim(`drew ${file}`)),
     checkpoint: () => {},
     stopped: ({ step }) => {

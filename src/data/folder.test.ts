@@ -99,6 +99,68 @@ describe("imageFolder", () => {
     expect(data.broken.map((b) => b.file.split("/").at(-1))).toEqual(["bad.jpg", "cut.png"]);
   });
 
+  test("odd files are counted and named: used where they can be, left out where not", async () => {
+    const raw = { raw: { width: 20, height: 24, channels: 3 } } as const;
+    const picture = () => sharp(noise(20, 24), raw);
+    await putPicture("a/plain.png");
+    await put("a/cmyk.jpg", await picture().toColourspace("cmyk").jpeg().toBuffer());
+    const deep = Buffer.from(Uint16Array.from({ length: 480 }, (_, i) => i * 130).buffer);
+    const deepRaw = { width: 20, height: 24, channels: 1, depth: "ushort" } as const;
+    await put(
+      "a/deep.png",
+      await sharp(deep, { raw: deepRaw as never })
+        .toColourspace("grey16")
+        .png()
+        .toBuffer(),
+    );
+    const frames = Buffer.concat([noise(20, 24), Buffer.alloc(20 * 24 * 3, 9)]);
+    await put(
+      "a/moving.gif",
+      await sharp(frames, { raw: { ...raw.raw, height: 48, pageHeight: 24 } })
+        .gif()
+        .toBuffer(),
+    );
+    const clear = { create: { width: 9, height: 9, channels: 4, background: "#0000" } } as const;
+    await put("a/clear.png", await sharp(clear).png().toBuffer());
+    await put("a/opaque.png", await picture().ensureAlpha().png().toBuffer());
+    await put("a/really-a.jpg", await picture().png().toBuffer());
+    await put(
+      "a/dot.png",
+      await sharp(noise(2, 2), { raw: { ...raw.raw, width: 2, height: 2 } })
+        .png()
+        .toBuffer(),
+    );
+    await put("a/bad.webp", new TextEncoder().encode("RIFFnothing"));
+    await put("a/scan.bmp", Uint8Array.of(66, 77));
+    const options = { size: 8, testFraction: 0 } as const;
+    const data = await imageFolder(root, { ...options, broken: "skip" });
+    const named = Object.fromEntries(
+      data.findings.map(({ what, done, files }) => [
+        what,
+        [done, ...files.map((f) => f.split("/").at(-1))],
+      ]),
+    );
+    expect(named).toEqual({
+      CMYK: ["taken as sRGB", "cmyk.jpg"],
+      animated: ["first picture taken", "moving.gif"],
+      "of more than 8 bits": ["rounded to 8 bits", "deep.png"],
+      transparent: ["laid on white", "clear.png"],
+      mislabelled: ["read by their content", "really-a.jpg"],
+      tiny: ["left out", "dot.png"],
+      broken: ["left out", "bad.webp"],
+      "of a format that is not read": ["left out", "scan.bmp"],
+    });
+    expect(data.count).toBe(7);
+    expect(data.broken.map(({ reason }) => reason)).toContain(
+      "2x2 pixels are too few for pictures of 8",
+    );
+    await rm(join(root, "a/scan.bmp"));
+    await rm(join(root, "a/bad.webp"));
+    await expect(imageFolder(root, { ...options, strict: true })).rejects.toThrow(
+      /clear\.png is transparent \(otherwise laid on white\); convert or remove it/,
+    );
+  });
+
   test("links out of the folder are not followed, links inside are", async () => {
     await putPicture("data/a/real.png");
     await putPicture("secret/s.png");

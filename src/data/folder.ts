@@ -5,10 +5,21 @@ import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { rng } from "../tensor/rng.ts";
 import { centreCrop, type Picture, resizeShorterEdge, roomySize } from "./resize.ts";
-import { decodeRgb } from "./sharp.ts";
-import type { Attribution, ImageDataset, Split } from "./types.ts";
+import { type DecodedFacts, decodeWithFacts } from "./sharp.ts";
+import type { Attribution, Finding, ImageDataset, Split } from "./types.ts";
 
-const EXTENSIONS = new Set([".png", ".jpg", ".jpeg", ".webp"]);
+/** The formats whose files are read, by the names they go under. */
+const FORMATS: Readonly<Record<string, readonly string[]>> = {
+  png: [".png", ".apng"],
+  jpeg: [".jpg", ".jpeg"],
+  webp: [".webp"],
+  gif: [".gif"],
+  tiff: [".tif", ".tiff"],
+  heif: [".avif"], // what sharp calls it
+};
+const EXTENSIONS = new Set(Object.values(FORMATS).flat());
+/** Pictures too, but nothing here reads them. */
+const UNREAD = new Set([".bmp", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".ico", ".tga"]);
 const TEST_FOLDERS = ["val", "test"];
 const MAX_FILE_BYTES = 256e6;
 
@@ -21,8 +32,10 @@ export interface FolderOptions {
   readonly room?: boolean;
   /** Part of the files that is "test" where there is no val/ folder, by a hash of their names. Default 0.1. */
   readonly testFraction?: number;
-  /** What a file that does not decode does: "throw" (default) or "skip", which lists it in `broken`. */
+  /** What a file that cannot be used does: "throw" (default) or "skip", which lists it in `broken`. */
   readonly broken?: "throw" | "skip";
+  /** Refuse files that are used but not as they are as well: those of `findings`. Default false. */
+  readonly strict?: boolean;
   readonly attribution?: readonly Attribution[];
   readonly signal?: AbortSignal;
 }
@@ -30,15 +43,41 @@ export interface FolderOptions {
 /** A folder data set, with the files that were skipped. */
 export interface FolderDataset extends ImageDataset {
   readonly broken: readonly { readonly file: string; readonly reason: string }[];
+  readonly findings: readonly Finding[];
 }
 
+/** Pictures whose shorter edge is below this share of the model's would be mostly made up by enlarging. */
+const TINY_SHARE = 0.5;
+
+/** What is odd about a file that is used all the same, and what is done with it. */
+const ODDITIES: readonly {
+  readonly what: string;
+  readonly done: string;
+  readonly is: (facts: DecodedFacts, file: string) => boolean;
+}[] = [
+  { what: "CMYK", done: "taken as sRGB", is: ({ cmyk }) => cmyk },
+  { what: "animated", done: "first picture taken", is: ({ pages }) => pages > 1 },
+  { what: "of more than 8 bits", done: "rounded to 8 bits", is: ({ deep }) => deep },
+  { what: "transparent", done: "laid on white", is: ({ transparent }) => transparent },
+  {
+    what: "mislabelled",
+    done: "read by their content",
+    is: ({ format }, file) =>
+      !(FORMATS[format] ?? []).includes(node.path.extname(file).toLowerCase()),
+  },
+];
+
+/** A picture that is readable and of no use. */
+class TinyError extends Error {}
+
 /**
- * Loads `path/CLASS/*.png|jpg|jpeg|webp`, or `path/train/CLASS/...` and `path/val/CLASS/...` where these exist.
+ * Loads `path/CLASS/*.png|jpg|webp|gif|tiff|avif`, or `path/train/CLASS/...` and `path/val/CLASS/...` where these exist.
  * Classes and files are in code-unit order. Shorter edge to round(1.125 size) with Lanczos, then the middle
  * (VAR's data.py; Pillow's arithmetic). Throws InputError when nothing usable is there.
  */
 export async function imageFolder(path: string, options: FolderOptions): Promise<FolderDataset> {
-  const { size, split = "train", room = false, testFraction = 0.1, broken = "throw" } = options;
+  const { size, split = "train", room = false, testFraction = 0.1 } = options;
+  const { broken = "throw", strict = false } = options;
   checkOptions(size, testFraction);
   const files = await listSplit(path, split, testFraction);
   const stored = room ? roomySize(size) : size;
@@ -46,13 +85,27 @@ export async function imageFolder(path: string, options: FolderOptions): Promise
   const pixels = new Uint8Array(files.items.length * bytes);
   const kept: Item[] = [];
   const skipped: { file: string; reason: string }[] = [];
+  const found = new Map<string, { what: string; done: string; files: string[] }>();
+  const note = (what: string, done: string, file: string) => {
+    if (strict)
+      throw new InputError(`${file} is ${what} (otherwise ${done}); convert or remove it`, {
+        file,
+        what,
+      });
+    if (!found.has(what)) found.set(what, { what, done, files: [] });
+    found.get(what)!.files.push(file);
+  };
+  for (const { file } of files.unread) note("of a format that is not read", "left out", file);
   for (const item of files.items) {
     options.signal?.throwIfAborted();
     try {
-      const picture = await prepare(item.file, size, stored);
+      const { picture, facts } = await prepare(item.file, size, stored);
+      for (const { what, done, is } of ODDITIES)
+        if (is(facts, item.file)) note(what, done, item.file);
       pixels.set(picture.data, kept.length * bytes);
       kept.push(item);
     } catch (cause) {
+      if (cause instanceof InputError) throw cause;
       const reason = (cause as Error).message.split("\n")[0]!;
       if (broken === "throw") {
         throw new InputError(
@@ -60,6 +113,7 @@ export async function imageFolder(path: string, options: FolderOptions): Promise
           { file: item.file },
         );
       }
+      note(cause instanceof TinyError ? "tiny" : "broken", "left out", item.file);
       skipped.push({ file: item.file, reason });
     }
   }
@@ -82,6 +136,7 @@ export async function imageFolder(path: string, options: FolderOptions): Promise
     concept: (i) => kept[i]!.id,
     attribution: options.attribution ?? [{ name: path, licence: "unknown", url: "" }],
     broken: skipped,
+    findings: [...found.values()],
   };
 }
 
@@ -92,18 +147,25 @@ interface Item {
   readonly id: string;
 }
 
-async function prepare(file: string, size: number, stored: number): Promise<Picture> {
+async function prepare(
+  file: string,
+  size: number,
+  stored: number,
+): Promise<{ picture: Picture; facts: DecodedFacts }> {
   const { size: bytes } = await node.fs.stat(file);
   if (bytes > MAX_FILE_BYTES) throw new Error(`${bytes} bytes are more than ${MAX_FILE_BYTES}`);
-  const picture = await decodeRgb(await node.fs.readFile(file));
-  return centreCrop(resizeShorterEdge(picture, roomySize(size)), stored);
+  const { picture, facts } = await decodeWithFacts(await node.fs.readFile(file));
+  const { width, height } = picture;
+  if (Math.min(width, height) < TINY_SHARE * size)
+    throw new TinyError(`${width}x${height} pixels are too few for pictures of ${size}`);
+  return { picture: centreCrop(resizeShorterEdge(picture, roomySize(size)), stored), facts };
 }
 
 async function listSplit(
   path: string,
   split: Split,
   testFraction: number,
-): Promise<{ classes: readonly string[]; items: Item[] }> {
+): Promise<{ classes: readonly string[] } & Listed> {
   const top = (await list(path)).filter((e) => e.isDirectory()).map((e) => e.name);
   const testFolder = TEST_FOLDERS.find((name) => top.includes(name));
   if (top.includes("train") && testFolder) {
@@ -117,12 +179,13 @@ async function listSplit(
         { strange },
       );
     }
-    return { classes, items: await listFiles(root, classes) };
+    return { classes, ...(await listFiles(root, classes)) };
   }
   const classes = await classNames(path);
   const inTest = (id: string): boolean => rng("split").child(id).uniform() < testFraction;
-  const items = await listFiles(path, classes);
-  return { classes, items: items.filter(({ id }) => inTest(id) === (split === "test")) };
+  const { items, unread } = await listFiles(path, classes);
+  const own = ({ id }: Item) => inTest(id) === (split === "test");
+  return { classes, items: items.filter(own), unread: unread.filter(own) };
 }
 
 async function classNames(root: string): Promise<string[]> {
@@ -135,20 +198,31 @@ async function classNames(root: string): Promise<string[]> {
   return folders.map((e) => e.name).sort();
 }
 
-async function listFiles(root: string, classes: readonly string[]): Promise<Item[]> {
+interface Listed {
+  readonly items: Item[];
+  /** Pictures by their names, in formats that are not read. */
+  readonly unread: Item[];
+}
+
+async function listFiles(root: string, classes: readonly string[]): Promise<Listed> {
   const home = await node.fs.realpath(root);
-  const items: Item[] = [];
+  const [items, unread]: Item[][] = [[], []];
   for (const [label, name] of classes.entries()) {
     const entries = await list(node.path.join(root, name)).catch(() => [] as Dirent[]); // a class may lack test files
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (!EXTENSIONS.has(node.path.extname(entry.name).toLowerCase())) continue;
+      const extension = node.path.extname(entry.name).toLowerCase();
+      if (!EXTENSIONS.has(extension) && !UNREAD.has(extension)) continue;
       const file = node.path.join(root, name, entry.name);
       if (entry.isSymbolicLink() && !(await staysInside(file, home))) continue;
       if (entry.isFile() || entry.isSymbolicLink())
-        items.push({ file, label, id: `${name}/${entry.name}` });
+        (EXTENSIONS.has(extension) ? items : unread)!.push({
+          file,
+          label,
+          id: `${name}/${entry.name}`,
+        });
     }
   }
-  return items;
+  return { items: items!, unread: unread! };
 }
 
 /** A link is followed only to a file below the data set's own folder. */

@@ -30,6 +30,7 @@ export { centreCrop, type Picture, resizeLanczos, resizeShorterEdge, roomySize }
 export {
   type Attribution,
   classCounts,
+  type Finding,
   findClasses,
   type ImageDataset,
   pixelsOf,

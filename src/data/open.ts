@@ -15,6 +15,10 @@ export interface OpenOptions {
   readonly split?: Split;
   /** Part that is "test" where the set has no split of its own; default 0.1. */
   readonly testFraction?: number;
+  /** Files of a folder that cannot be used: "throw" (default), or "skip" them and tell in `findings`. */
+  readonly broken?: "throw" | "skip";
+  /** Refuse files of a folder that cannot be used just as they are. Default false. */
+  readonly strict?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -35,7 +39,8 @@ interface Source {
 const SOURCES: Readonly<Record<string, Source>> = {
   emoji: {
     syntax: "emoji, or emoji:food,animals,noto to choose categories and icon sets",
-    open: (rest, options) => emoji({ ...emojiChoice(rest), ...options }),
+    open: (rest, { size, split, testFraction, signal }) =>
+      emoji({ ...emojiChoice(rest), size, split, testFraction, signal }),
     prepare: (rest, { size, signal }) => drawEmoji({ ...emojiChoice(rest), size, signal }),
   },
   "fashion-mnist": {

@@ -19,17 +19,46 @@ async function loadSharp() {
   }
 }
 
+/** What a file turned out to be, where that is not a plain picture of 8 bits and three colours. */
+export interface DecodedFacts {
+  /** The format its bytes are in: "png", "jpeg", "webp" ... */
+  readonly format: string;
+  /** Pictures in the file; the first is decoded. */
+  readonly pages: number;
+  readonly cmyk: boolean;
+  /** More than 8 bits a channel. */
+  readonly deep: boolean;
+  readonly transparent: boolean;
+}
+
 /** Decodes PNG, JPEG, WebP ... to RGB, turned upright by its EXIF tag, transparency on white. Throws what sharp throws. */
-export async function decodeRgb(bytes: Uint8Array): Promise<Picture> {
+export const decodeRgb = async (bytes: Uint8Array): Promise<Picture> =>
+  (await decodeWithFacts(bytes)).picture;
+
+/** The same, and what had to be done to it. */
+export async function decodeWithFacts(
+  bytes: Uint8Array,
+): Promise<{ picture: Picture; facts: DecodedFacts }> {
   const sharp = await loadSharp();
-  const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error" })
+  const options = { limitInputPixels: MAX_PIXELS, failOn: "error" } as const;
+  const found = await sharp(bytes, options).metadata();
+  const { data, info } = await sharp(bytes, options)
     .rotate()
     .toColourspace("srgb")
     .flatten({ background: "#ffffff" })
     .removeAlpha()
     .raw()
     .toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, channels: info.channels, data };
+  const picture = { width: info.width, height: info.height, channels: info.channels, data };
+  const facts = {
+    format: found.format ?? "unknown",
+    pages: found.pages ?? 1,
+    cmyk: found.space === "cmyk",
+    deep: found.depth !== undefined && !/^u?char$/.test(found.depth),
+    // Many a PNG has an alpha channel that lets nothing through; only those are looked at twice.
+    transparent: found.hasAlpha === true && !(await sharp(bytes, options).stats()).isOpaque,
+  };
+  return { picture, facts };
 }
 
 /** Draws an SVG as RGBA (not premultiplied) at the size written in its root element. */

@@ -28,6 +28,17 @@ export interface ImageDataset {
   /** What picture i shows; pictures of one concept are all in the same split. */
   concept(i: number): string;
   readonly attribution: readonly Attribution[];
+  /** What is to be said of the files it came from: those left out, those used not quite as they are. */
+  readonly findings?: readonly Finding[];
+}
+
+/** Files of which there is the same to say. */
+export interface Finding {
+  /** What they are, for people: "broken", "CMYK", "animated" ... */
+  readonly what: string;
+  /** What was done: "left out", "first picture taken" ... */
+  readonly done: string;
+  readonly files: readonly string[];
 }
 
 /** The bytes of picture i, H W C; a view, not a copy. */

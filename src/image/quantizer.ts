@@ -107,15 +107,24 @@ export interface Quantized {
 /** The codes that are taken for the nearest ones at scale k. ids B pn² -> B pn² */
 export type Misread = (ids: Value, k: number) => Value;
 
-/**
- * Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N.
- * @param misread changes the codes that are laid down, not the `ids` that are told: finer scales then repair the damage
- */
-export function quantize(f: Value, p: Bind, config: VqvaeConfig, misread?: Misread): Quantized {
+export interface QuantizeOptions {
+  /** Changes the codes that are laid down, not the `ids` that are told: finer scales then repair the damage. */
+  readonly misread?: Misread;
+  /** 1 where a scale of a picture is laid down, 0 where it is left out: B K. */
+  readonly keep?: Value;
+}
+
+/** Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N. */
+export function quantize(
+  f: Value,
+  p: Bind,
+  config: VqvaeConfig,
+  { misread, keep }: QuantizeOptions = {},
+): Quantized {
   const [B] = staticShape(f.shape, "quantize") as [number];
   const { patchNums, latent } = config;
   const out: Quantized = { ids: [], fHats: [], z: [] };
-  let residual = stopGradient(f);
+  let residual = f; // no gradient passes the choice of a code; z itself has one
   let fHat: Value | undefined;
   for (const [k, pn] of patchNums.entries()) {
     const h = withScope(f.graph, `scale.${k}`, () => {
@@ -125,7 +134,9 @@ export function quantize(f: Value, p: Bind, config: VqvaeConfig, misread?: Misre
       const ids = reshape(stopGradient(nearestCodes(z, p, config)), [B, pn * pn]);
       out.z.push(z);
       out.ids.push(ids);
-      return contribution(misread ? misread(ids, k) : ids, p, { k, config });
+      const own = contribution(misread ? misread(ids, k) : ids, p, { k, config });
+      if (!keep) return own;
+      return mul(own, reshape(slice(keep, { axis: 1, start: k, end: k + 1 }), [B, 1, 1, 1]));
     });
     fHat = fHat ? add(fHat, h) : h;
     residual = sub(residual, stopGradient(h));
@@ -142,8 +153,9 @@ export function quantizeForTraining(
   f: Value,
   p: Bind,
   config: VqvaeConfig,
+  options: Pick<QuantizeOptions, "keep"> = {},
 ): Quantized & { fHat: Value; loss: Value } {
-  const quantized = quantize(f, p, config);
+  const quantized = quantize(f, p, config, options);
   const { fHats } = quantized;
   const losses = fHats.map((fHat) =>
     add(mul(mse(stopGradient(fHat), f), config.beta), mse(fHat, stopGradient(f))),

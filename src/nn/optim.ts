@@ -68,30 +68,39 @@ export interface AdamWOptions {
   /** Decay of the mean and of the square of the gradient. */
   betas?: readonly [number, number];
   eps?: number;
+  /** First part of the names of its inputs and moments: two optimizers in one graph differ in it. Default "adamw". */
+  name?: string;
 }
 
 /**
  * AdamW with decoupled decay (Loshchilov & Hutter 2019, alg. 2). Differs: the moments are kept without their factors
  * (1 − β), which saves two passes over every parameter; the bias corrections arrive as scalars.
  */
-export function adamw({ betas: [b1, b2] = [0.9, 0.95], eps = 1e-8 }: AdamWOptions = {}): Optimizer {
+export function adamw({
+  betas: [b1, b2] = [0.9, 0.95],
+  eps = 1e-8,
+  name: own = "adamw",
+}: AdamWOptions = {}): Optimizer {
   return {
-    constants: { "adamw.beta1": b1, "adamw.beta2": b2, "adamw.eps": eps },
+    constants: { [`${own}.beta1`]: b1, [`${own}.beta2`]: b2, [`${own}.eps`]: eps },
     apply(g, params) {
-      const [rate, floor, shrink] = ["adamw.rate", "adamw.floor", "adamw.shrink"].map((name) =>
-        input(g, name, []),
+      const [rate, floor, shrink] = ["rate", "floor", "shrink"].map((name) =>
+        input(g, `${own}.${name}`, []),
       ) as [Value, Value, Value];
       const out = { params: [] as Kept[], state: [] as Kept[] };
       for (const p of params)
         withScope(g, p.name, () => {
-          const [m, v] = [moment(g, "adamw.m", p), moment(g, "adamw.v", p)];
+          const [m, v] = [moment(g, `${own}.m`, p), moment(g, `${own}.v`, p)];
           const nextM = add(mul(m, b1), p.gradient);
           const nextV = add(mul(v, b2), square(p.gradient));
           const move = mul(div(nextM, add(sqrt(nextV), floor)), rate);
           out.params.push(
             keep(p.name, p.value, sub(p.decay ? mul(p.value, shrink) : p.value, move)),
           );
-          out.state.push(keep(`adamw.m.${p.name}`, m, nextM), keep(`adamw.v.${p.name}`, v, nextV));
+          out.state.push(
+            keep(`${own}.m.${p.name}`, m, nextM),
+            keep(`${own}.v.${p.name}`, v, nextV),
+          );
         });
       return out;
     },
@@ -100,9 +109,9 @@ export function adamw({ betas: [b1, b2] = [0.9, 0.95], eps = 1e-8 }: AdamWOption
       const mean = (1 - b1) / (1 - b1 ** step);
       const root = Math.sqrt((1 - b2) / (1 - b2 ** step));
       return {
-        "adamw.rate": number((lr * mean) / root),
-        "adamw.floor": number(eps / root),
-        "adamw.shrink": number(1 - lr * weightDecay),
+        [`${own}.rate`]: number((lr * mean) / root),
+        [`${own}.floor`]: number(eps / root),
+        [`${own}.shrink`]: number(1 - lr * weightDecay),
       };
     },
   };

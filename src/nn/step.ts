@@ -5,10 +5,12 @@ import { InputError } from "../formats/errors.ts";
 import type { Backend, Session, Tensors } from "../tensor/backend.ts";
 import { grad } from "../tensor/grad.ts";
 import { output, type Value } from "../tensor/graph.ts";
+import { NonFiniteError } from "../tensor/nan-check.ts";
 import { staticShape } from "../tensor/shape.ts";
 import { clipByGlobalNorm, type Kept, type Optimizer, type Pace } from "./optim.ts";
 
-export interface StepPlan {
+/** A loss and who minimises it. */
+export interface Player {
   /** Scalar to minimise. */
   readonly loss: Value;
   /** Parameters to train, by name; all must be inputs of the loss's graph. */
@@ -18,8 +20,16 @@ export interface StepPlan {
   readonly optimizer: Optimizer;
   /** Largest joint norm of the gradients; 0 switches clipping off. */
   readonly clip?: number;
-  /** Further results of every step: losses, token ids. */
+}
+
+export interface StepPlan extends Player {
+  /** Further results of every step: losses, token ids. `loss` may be said otherwise than it is minimised. */
   readonly report?: Readonly<Record<string, Value>>;
+  /**
+   * A second player in the same graph, such as a discriminator: both move at once from where both stood. Its
+   * optimizer has a name of its own.
+   */
+  readonly opponent?: Player;
 }
 
 const NEXT = "next.";
@@ -33,13 +43,46 @@ export async function compileStep(
   backend: Backend,
   from: { weights: ReadonlyMap<string, Tensor>; state?: ReadonlyMap<string, Tensor> },
 ): Promise<Stepper> {
-  const { loss, params, decayed, optimizer, clip = 0, report = {} } = plan;
+  const { loss, report = {}, opponent } = plan;
   const g = loss.graph;
+  const players = opponent ? [plan, opponent] : [plan];
+  const updates = players.map(updateOf);
+  const kept = {
+    params: updates.flatMap((u) => u.params),
+    state: updates.flatMap((u) => u.state),
+  };
+  for (const { name, next } of [...kept.params, ...kept.state]) output(g, NEXT + name, next);
+  const norms = { gradNorm: updates[0]!.norm, ...(opponent && { opponentNorm: updates[1]!.norm }) };
+  const reported = { loss, ...norms, ...report };
+  for (const [name, value] of Object.entries(reported)) output(g, name, value);
+  const session = await backend.compile(g, { resultsInto: true });
+  const tensors = new Map([
+    ...kept.params.map((k) => [k.name, copy(fitting(k, from.weights))] as const),
+    ...kept.state.map((k) => {
+      const fresh = () => zeros({ ...k, dtype: "float32" });
+      return [k.name, from.state ? copy(fitting(k, from.state)) : fresh()] as const;
+    }),
+  ]);
+  return new Stepper(session, {
+    optimizers: players.map(({ optimizer }) => optimizer),
+    tensors,
+    params: kept.params.map(({ name }) => name),
+    reported: Object.entries(reported).map(([name, { dtype, shape }]) => ({
+      name,
+      dtype,
+      shape: staticShape(shape, name),
+    })),
+    watched: () => backend.compile(g, { nanCheck: true }),
+  });
+}
+
+/** Gradients of one player's loss and the update they make. */
+function updateOf({ loss, params, decayed, optimizer, clip = 0 }: Player) {
   const names = [...params.keys()];
   const gradients = grad(loss, [...params.values()]);
   const { clipped, norm } = clipByGlobalNorm(gradients, clip || Number.MAX_VALUE);
   const update = optimizer.apply(
-    g,
+    loss.graph,
     names.map((name, i) => ({
       name,
       value: params.get(name)!,
@@ -47,26 +90,7 @@ export async function compileStep(
       decay: decayed.has(name),
     })),
   );
-  for (const { name, next } of [...update.params, ...update.state]) output(g, NEXT + name, next);
-  const reported = { loss, gradNorm: norm, ...report };
-  for (const [name, value] of Object.entries(reported)) output(g, name, value);
-  const session = await backend.compile(g, { resultsInto: true });
-  const tensors = new Map([
-    ...update.params.map((kept) => [kept.name, copy(fitting(kept, from.weights))] as const),
-    ...update.state.map((kept) => {
-      const fresh = () => zeros({ ...kept, dtype: "float32" });
-      return [kept.name, from.state ? copy(fitting(kept, from.state)) : fresh()] as const;
-    }),
-  ]);
-  return new Stepper(session, optimizer, {
-    tensors,
-    params: names,
-    reported: Object.entries(reported).map(([name, { dtype, shape }]) => ({
-      name,
-      dtype,
-      shape: staticShape(shape, name),
-    })),
-  });
+  return { ...update, norm };
 }
 
 /** The tensor a step starts from. @throws InputError where a file lacks it or holds another shape */
@@ -96,41 +120,49 @@ const copy = (t: Tensor): Tensor => ({
   data: t.data.slice() as TypedArray,
 });
 
+interface Life {
+  /** One per player. */
+  readonly optimizers: readonly Optimizer[];
+  readonly tensors: Map<string, Tensor>;
+  readonly params: readonly string[];
+  readonly reported: readonly Reported[];
+  /** The same graph, compiled so that it names the first node that breaks. */
+  readonly watched: () => Promise<Session>;
+}
+
 /** A compiled step with its parameters and moments; two buffers of each are swapped from step to step. */
 export class Stepper {
   #now: Map<string, Tensor>;
   #next: Map<string, Tensor>;
   readonly #session: Session;
-  readonly #optimizer: Optimizer;
-  readonly #params: readonly string[];
-  readonly #reported: readonly Reported[];
+  readonly #life: Life;
   #scalars: Readonly<Record<string, number>> = {};
 
-  constructor(
-    session: Session,
-    optimizer: Optimizer,
-    life: {
-      tensors: Map<string, Tensor>;
-      params: readonly string[];
-      reported: readonly Reported[];
-    },
-  ) {
+  constructor(session: Session, life: Life) {
     this.#session = session;
-    this.#optimizer = optimizer;
+    this.#life = life;
     this.#now = life.tensors;
     this.#next = new Map([...life.tensors].map(([name, t]) => [name, copy(t)]));
-    this.#params = life.params;
-    this.#reported = life.reported;
   }
 
-  /** Runs one step on a batch; returns `loss`, `gradNorm` and what the plan reports. */
-  async step(batch: Tensors, pace: Pace): Promise<Record<string, Tensor>> {
-    const scalars = this.#optimizer.feeds(pace);
+  /**
+   * Runs one step on a batch; returns `loss`, `gradNorm` and what the plan reports. Where loss or gradients are not
+   * finite, the weights stay as they were before and NonFiniteError names the first node that broke.
+   * @param opponent the pace of the second player; that of the first by default
+   */
+  async step(batch: Tensors, pace: Pace, opponent = pace): Promise<Record<string, Tensor>> {
+    const { optimizers, reported } = this.#life;
+    const paces = optimizers.map((own, i) => own.feeds(i === 0 ? pace : opponent));
+    const scalars: Tensors = Object.assign({}, ...paces);
     const feeds = { ...batch, ...scalars, ...Object.fromEntries(this.#now) };
     const next = Object.fromEntries([...this.#next].map(([name, t]) => [NEXT + name, t]));
     // New memory each time, small as it is: the caller may keep what a step reports.
-    const report = Object.fromEntries(this.#reported.map((r) => [r.name, zeros(r)]));
+    const report = Object.fromEntries(reported.map((r) => [r.name, zeros(r)]));
     await this.#session.run(feeds, { into: { ...next, ...report } });
+    const broken = ["loss", "gradNorm", "opponentNorm"].find(
+      (name) => report[name] && !Number.isFinite(report[name].data[0]),
+    );
+    if (broken) await this.#explain(feeds, broken);
     [this.#now, this.#next] = [this.#next, this.#now];
     this.#scalars = Object.fromEntries(
       Object.entries(scalars).map(([name, t]) => [name, Number(t.data[0])]),
@@ -138,14 +170,27 @@ export class Stepper {
     return report;
   }
 
-  /** The parameters as they are now. Views: copy what must outlive the next step. */
-  weights(): Map<string, Tensor> {
-    return new Map(this.#params.map((name) => [name, this.#now.get(name)!]));
+  /** Runs the step once more and watches every node. */
+  async #explain(feeds: Tensors, broken: string): Promise<never> {
+    const session = await this.#life.watched();
+    try {
+      await session.run(feeds);
+    } finally {
+      await session.release();
+    }
+    throw new NonFiniteError(`run: ${broken} is not finite, and every node seen on its own is`, {
+      broken,
+    });
   }
 
-  /** The optimizer's moments as they are now. */
+  /** The parameters as they are now. Views: copy what must outlive the next step. */
+  weights(): Map<string, Tensor> {
+    return new Map(this.#life.params.map((name) => [name, this.#now.get(name)!]));
+  }
+
+  /** The optimizers' moments as they are now. */
   state(): Map<string, Tensor> {
-    const params = new Set(this.#params);
+    const params = new Set(this.#life.params);
     return new Map([...this.#now].filter(([name]) => !params.has(name)));
   }
 
@@ -154,7 +199,7 @@ export class Stepper {
    * it will read.
    */
   before(): { weights: Map<string, Tensor>; state: Map<string, Tensor> } {
-    const params = new Set(this.#params);
+    const params = new Set(this.#life.params);
     const [weights, state] = [true, false].map(
       (wanted) => new Map([...this.#next].filter(([name]) => params.has(name) === wanted)),
     ) as [Map<string, Tensor>, Map<string, Tensor>];
@@ -163,7 +208,8 @@ export class Stepper {
 
   /** What the last update was computed with: the scalars that were fed, and the optimizer's constants. */
   applied(): Readonly<Record<string, number>> {
-    return { ...this.#optimizer.constants, ...this.#scalars };
+    const constants = this.#life.optimizers.map((own) => own.constants);
+    return Object.assign({}, ...constants, this.#scalars);
   }
 
   release(): Promise<void> {

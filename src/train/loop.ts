@@ -1,8 +1,10 @@
 /** The loop all trainers share: step, measure, draw, save, in that order and resumable. Knows no model. */
 
 import type { TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
 import type { Picture } from "../image/sheet.ts";
 import type { Pace } from "../nn/optim.ts";
+import { NonFiniteError } from "../tensor/nan-check.ts";
 import type { Metrics, Run } from "./run.node.ts";
 import { type RunState, type Stepped, tell, tellAll, type Watcher } from "./watch.ts";
 
@@ -14,6 +16,8 @@ export interface Task {
   pace(step: number): Pace;
   /** Measures on the test split. */
   evaluate(): Promise<Metrics>;
+  /** What is wrong at present, a sentence each; asked after every evaluation. */
+  remarks?(): readonly string[];
   /** A picture of what the model can do now. */
   draw(): Promise<Picture>;
   /** Everything a later process needs to go on bit by bit: weights, moments, counters. */
@@ -53,7 +57,7 @@ export type TrainEvent =
       ms: number;
       phases: Stepped["phases"];
     }
-  | { kind: "evaluation"; step: number; metrics: Metrics }
+  | { kind: "evaluation"; step: number; metrics: Metrics; remarks: readonly string[] }
   | { kind: "sheet"; step: number; file: string }
   | { kind: "checkpoint"; step: number; file: string }
   | { kind: "stopped"; step: number }
@@ -71,9 +75,10 @@ export async function* trainLoop(
   const { steps: of, done = 0, signal, watchers = [] } = options;
   const { saveEvery = 200, evaluateEvery = 500, drawEvery = 500 } = options;
   const state: RunState = { tensors: () => task.tensors(), position: () => task.position() };
-  let step = done;
+  let [step, saved] = [done, done];
   const save = async (): Promise<TrainEvent> => {
     await tell(watchers, "saving", { ...state, step });
+    saved = step;
     const file = await run.save({ step, position: task.position(), tensors: task.tensors() });
     await tell(watchers, "checkpoint", { ...state, step, file });
     return { kind: "checkpoint", step, file };
@@ -84,7 +89,7 @@ export async function* trainLoop(
       const pace = task.pace(step + 1);
       await tell(watchers, "beforeStep", { ...state, step: step + 1, of, pace });
       const begin = performance.now();
-      const stepped = await task.step(pace);
+      const stepped = await task.step(pace).catch(diverged(run, step + 1, saved));
       const ms = performance.now() - begin;
       step++;
       const metrics = { lr: pace.lr, ...stepped.metrics };
@@ -100,7 +105,7 @@ export async function* trainLoop(
         const test = await task.evaluate();
         await tell(watchers, "evaluation", { step, metrics: test });
         await run.log({ step, ...test });
-        yield { kind: "evaluation", step, metrics: test };
+        yield { kind: "evaluation", step, metrics: test, remarks: task.remarks?.() ?? [] };
       }
       if (step % drawEvery === 0 || step === of) {
         const name = `sheets/${String(step).padStart(7, "0")}.png`;
@@ -127,3 +132,16 @@ export async function* trainLoop(
     await tellAll(watchers, (watcher) => watcher.close?.()).finally(() => task.release());
   }
 }
+
+/** NaN or infinity in a step: says where it began and what is left. Everything else is thrown on. */
+const diverged = (run: Run, step: number, saved: number) => (error: unknown) => {
+  if (!(error instanceof NonFiniteError)) throw error;
+  const left =
+    saved > 0
+      ? `the last good checkpoint is that of update ${saved} in ${run.folder}`
+      : "there is no checkpoint yet";
+  throw new InputError(
+    `update ${step} is not finite (${error.message}); ${left}; go on from there with a lower learning rate, or look at the pictures`,
+    { step, saved, folder: run.folder, ...error.data },
+  );
+};

@@ -59,9 +59,9 @@ describe("tokens with mistakes", () => {
     const images = input(g, "images", [count, 3, side, side]);
     const laid = input(g, "laid", [count, length], "int64");
     const starts = scaleStarts(patchNums);
-    const { ids: again } = quantize(encode(images, p, tokenizer), p, tokenizer, (_, k) =>
-      slice(laid, { axis: 1, start: starts[k]!, end: starts[k + 1]! }),
-    );
+    const { ids: again } = quantize(encode(images, p, tokenizer), p, tokenizer, {
+      misread: (_, k) => slice(laid, { axis: 1, start: starts[k]!, end: starts[k + 1]! }),
+    });
     output(g, "ids", concat(again, 1));
     const session = await ortNode().compile(g);
     const pixels = new Float32Array(count * 3 * side * side);

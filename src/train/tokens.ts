@@ -134,7 +134,7 @@ function tokenGraph(
       read.push(where(right, ids, other));
       return read.at(-1)!;
     });
-  const { ids } = quantize(encode(images, p, config), p, config, misread);
+  const { ids } = quantize(encode(images, p, config), p, config, { misread });
   output(g, "ids", concat(ids, 1)); // B L
   if (misread) output(g, "read", concat(read, 1)); // B L
   return g;

@@ -182,6 +182,22 @@ test("a run may be made longer when that is asked for", async () => {
   expect(longer.config.steps).toBe(20);
 });
 
+test("an update that is not finite stops the run: its number, the layer, the checkpoint that is left", async () => {
+  const folder = await newFolder();
+  const recipe = { ...vqvaeRecipe(12), lr: 1e30, warmup: 0, clip: 0 };
+  const { run } = await openRun(folder, recipe);
+  const task = await makeTask("vqvae", recipe, undefined);
+  const events: TrainEvent[] = [];
+  const training = async () => {
+    for await (const event of trainLoop(task, run, { steps: 12, saveEvery: 1, evaluateEvery: 99 }))
+      events.push(event);
+  };
+  await expect(training()).rejects.toThrow(
+    /^update 2 is not finite \(run: .*encoder.*\); the last good checkpoint is that of update 1 in /,
+  );
+  expect((await openRun(folder, recipe)).checkpoint!.step).toBe(1);
+});
+
 test("a finished model says what it is", async () => {
   const folder = await newFolder();
   await train("vqvae", folder, 2, 2);

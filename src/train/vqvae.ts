@@ -1,32 +1,35 @@
-/** Trains the multi-scale tokenizer: reconstruction, codebook and commitment losses, codebook revival. */
+/** Trains the multi-scale tokenizer: its losses, its codebook's health, its running mean, step by step. */
 
-import { type Augment, batches, checkCursor, type ImageDataset, inOrder } from "../data/index.ts";
+import { type Augment, batches, checkCursor, type ImageDataset } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { imageSide, type VqvaeConfig } from "../image/config.ts";
-import { quantizeForTraining } from "../image/quantizer.ts";
-import { sheet, toPictures } from "../image/sheet.ts";
-import { decode, encode } from "../image/vqvae.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
-import { type Bind, bindInputs } from "../nn/bind.ts";
+import { bindInputs } from "../nn/bind.ts";
+import { startEma, trackEma } from "../nn/ema.ts";
 import { adamw } from "../nn/optim.ts";
 import { learningRate } from "../nn/schedule.ts";
 import { initWeights } from "../nn/spec.ts";
 import { compileStep } from "../nn/step.ts";
 import type { Backend } from "../tensor/backend.ts";
-import { createGraph, input, output, type Value } from "../tensor/graph.ts";
-import { abs, add, clip, concat, mean, mse, mul, sub } from "../tensor/ops.ts";
-import { rng } from "../tensor/rng.ts";
+import { createGraph, input } from "../tensor/graph.ts";
+import { concat } from "../tensor/ops.ts";
+import { type Rng, rng } from "../tensor/rng.ts";
 import {
   codebookHealth,
+  codebookTroubles,
   countHits,
+  type Health,
   newCodebookUse,
   restoreCodebookUse,
   reviveDeadCodes,
 } from "./codebook.ts";
+import { drawnCodebook } from "./codebook-start.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
+import { lossGraph } from "./vqvae-loss.ts";
+import { type Judge, psnr, vqvaeMeasure } from "./vqvae-measure.ts";
 
 /** The recipe; plain JSON, fixed for a run. */
 export interface VqvaeRecipe {
@@ -43,11 +46,19 @@ export interface VqvaeRecipe {
   readonly weightDecay: number;
   /** Largest joint norm of the gradients; 0 for no limit. */
   readonly clip: number;
+  /** Decay of the running mean that becomes the finished model; 0 for the last weights themselves. */
+  readonly ema: number;
   /** Weights of the mean absolute and the mean squared error of pixels in [-1, 1]. */
   readonly l1: number;
   readonly l2: number;
   /** Weight of the quantizer's loss. */
   readonly vq: number;
+  /** Weight of the entropy term that spreads the codes over every scale's vectors; 0 for none. */
+  readonly entropy: number;
+  /** Chance that the finer scales of a picture are left out from a random one on, so that coarse ones carry more. */
+  readonly scaleDrop: number;
+  /** Updates after which the codebook is drawn from the data by k-means; 0 at the start, -1 for never. */
+  readonly codebookAt: number;
   /** Updates between revivals of dead codes; 0 for never. */
   readonly reviveEvery: number;
   readonly augment: Augment;
@@ -61,30 +72,20 @@ export const VQVAE_RECIPE: Omit<VqvaeRecipe, "model"> = {
   warmup: 100,
   weightDecay: 0.01,
   clip: 1,
+  ema: 0.999,
   l1: 1,
   l2: 1,
   vq: 1,
+  entropy: 0,
+  scaleDrop: 0,
+  codebookAt: -1,
   reviveEvery: 50,
   augment: {},
 };
 
 const CODEBOOK = "quantize.embedding.weight";
 const HITS = "quantize.ema_vocab_hit_SV";
-const SHEET_PICTURES = 8;
 
-/** The loss graph. images B 3 H W in [-1, 1]. */
-function lossGraph(images: Value, p: Bind, { model, l1, l2, vq }: VqvaeRecipe) {
-  const f = encode(images, p, model);
-  const quantized = quantizeForTraining(f, p, model);
-  const rebuilt = decode(quantized.fHat, p, model);
-  const absolute = mean(abs(sub(rebuilt, images)));
-  const squared = mse(rebuilt, images);
-  const loss = add(add(mul(absolute, l1), mul(squared, l2)), mul(quantized.loss, vq));
-  return { ...quantized, loss, rebuilt, absolute, squared, vqLoss: quantized.loss };
-}
-
-/** Peak signal-to-noise ratio in dB of pixels in [-1, 1]. */
-const psnr = (meanSquare: number): number => 10 * Math.log10(4 / meanSquare);
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 
 /**
@@ -94,7 +95,7 @@ const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 export async function vqvaeTask(
   recipe: VqvaeRecipe,
   data: { train: ImageDataset; test: ImageDataset },
-  life: { backend: Backend; checkpoint?: Checkpoint },
+  life: { backend: Backend; checkpoint?: Checkpoint; judge?: () => Judge },
 ): Promise<Task> {
   const { model, batch, seed } = recipe;
   const side = imageSide(model);
@@ -109,6 +110,8 @@ export async function vqvaeTask(
     ? unprefixed(checkpoint.tensors, "param.")
     : initWeights(specs, start.child("weights"));
   const [scales, codes] = [model.patchNums.length, model.codes];
+  const names = model.patchNums.map((pn) => `${pn}x${pn}`);
+  const perPicture = model.patchNums.map((pn) => pn * pn);
   const saved = (checkpoint?.position ?? {}) as { cursor?: unknown; updates?: unknown };
   const use = checkpoint
     ? restoreCodebookUse({ hits: checkpoint.tensors.get(HITS), ...saved }, scales, codes)
@@ -117,7 +120,9 @@ export async function vqvaeTask(
 
   const g = createGraph("vqvae step");
   const p = bindInputs(g, specs);
-  const parts = lossGraph(input(g, "images", [batch, 3, side, side]), p, recipe);
+  const images = input(g, "images", [batch, 3, side, side]);
+  const keep = recipe.scaleDrop > 0 ? input(g, "keep", [batch, scales]) : undefined;
+  const parts = lossGraph({ images, keep }, p, recipe);
   const tokens = Object.fromEntries(parts.ids.map((ids, k) => [`ids.${k}`, ids]));
   const stepper = await compileStep(
     {
@@ -126,18 +131,20 @@ export async function vqvaeTask(
       decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
       optimizer: adamw({ betas: [0.9, 0.99] }),
       clip: recipe.clip,
-      report: {
-        l1: parts.absolute,
-        l2: parts.squared,
-        vq: parts.vqLoss,
-        z: concat(parts.z, 0),
-        ...tokens,
-      },
+      report: { ...parts.report, z: concat(parts.z, 0), ...tokens },
     },
     life.backend,
     { weights, state: checkpoint && unprefixed(checkpoint.tensors, "state.") },
   );
-  const tester = await compileTester(recipe, Math.min(batch, data.test.count), life.backend);
+  const ema =
+    recipe.ema > 0
+      ? startEma(stepper.weights(), checkpoint && unprefixed(checkpoint.tensors, "ema."))
+      : undefined;
+  const measure = vqvaeMeasure(model, {
+    data: data.test,
+    batch: Math.min(batch, data.test.count),
+    ...life,
+  });
   const source = batches(data.train, { batch, seed, cursor, augment: recipe.augment });
   // With few scales some phi convolutions are never chosen: they are in no graph, and stay as they started.
   const unused = initWeights(
@@ -145,8 +152,27 @@ export async function vqvaeTask(
     start.child("weights"),
   );
   const modelTensors = (): TensorMap => {
-    const now = new Map([...unused, ...stepper.weights(), [HITS, use.hits]]);
+    const now = new Map([...unused, ...(ema ?? stepper.weights()), [HITS, use.hits]]);
     return new Map(specs.map((s) => [s.name, now.get(s.name)!]));
+  };
+  /** Draws the codebook from the data when it is time, or moves its dead codes; how many codes were moved. */
+  const renew = (step: number, z: Tensor): number => {
+    const own = stepper.weights().get(CODEBOOK)!;
+    const state = stepper.state();
+    const moments = ["m", "v"].map((kind) => state.get(`adamw.${kind}.${CODEBOOK}`)!);
+    const followers = ema ? [ema.get(CODEBOOK)!] : [];
+    if (step === Math.max(1, recipe.codebookAt) && recipe.codebookAt >= 0) {
+      const drawn = drawnCodebook(z, { codes, tokens: perPicture, rng: start.child("codebook") });
+      for (const table of [own, ...followers]) table.data.set(drawn.data as never);
+      for (const moment of moments) moment.data.fill(0 as never);
+      return codes;
+    }
+    if (!recipe.reviveEvery || step % recipe.reviveEvery) return 0;
+    return reviveDeadCodes(
+      use,
+      { codebook: own, moments, followers, z, tokens: perPicture },
+      start.child("revival").child(step),
+    );
   };
 
   return {
@@ -165,33 +191,30 @@ export async function vqvaeTask(
       const begin = performance.now();
       const next = (await source.next()).value!;
       cursor = next.cursor;
-      const feeds = { images: next.images };
+      const feeds = {
+        images: next.images,
+        ...(keep && { keep: keptScales(recipe, start.child("scales").child(pace.step)) }),
+      };
       const ready = performance.now();
       const r = await stepper.step(feeds, pace);
       const ran = performance.now();
-      const ids = parts.ids.map((_, k) => r[`ids.${k}`]!);
-      countHits(use, ids);
-      const revive = recipe.reviveEvery > 0 && pace.step % recipe.reviveEvery === 0;
-      const state = stepper.state();
-      const revived = revive
-        ? reviveDeadCodes(
-            use,
-            {
-              codebook: stepper.weights().get(CODEBOOK)!,
-              moments: [state.get(`adamw.m.${CODEBOOK}`)!, state.get(`adamw.v.${CODEBOOK}`)!],
-              z: r.z!,
-            },
-            start.child("revival").child(pace.step),
-          )
-        : 0;
+      countHits(
+        use,
+        parts.ids.map((_, k) => r[`ids.${k}`]!),
+      );
+      if (ema) trackEma(ema, stepper.weights(), { decay: recipe.ema, step: pace.step });
+      const revived = renew(pace.step, r.z!);
+      const { scales: each, ...health } = codebookHealth(use);
       return {
         metrics: {
           loss: first(r.loss),
           l1: first(r.l1),
           psnr: psnr(first(r.l2)),
           vq: first(r.vq),
+          ...(r.entropy && { entropy: first(r.entropy) }),
           gradNorm: first(r.gradNorm),
-          ...codebookHealth(use),
+          ...health,
+          ...Object.fromEntries(each.flatMap((h, k) => perScale(h, names[k]!))),
           revived,
         },
         batch: { epoch: next.cursor.epoch, indices: next.indices, feeds: [feeds] },
@@ -199,15 +222,14 @@ export async function vqvaeTask(
         applied: stepper.applied(),
       };
     },
-    async evaluate() {
-      const { squared, count } = await tester.measure(data.test, modelTensors());
-      return { testPsnr: psnr(squared / count), testPictures: count };
-    },
-    draw: () => tester.draw(data.test, modelTensors()),
+    evaluate: () => measure.evaluate(modelTensors()),
+    remarks: () => codebookTroubles(codebookHealth(use), { tokens: perPicture, names }),
+    draw: () => measure.draw(modelTensors()),
     tensors: () =>
       new Map([
         ...prefixed(stepper.weights(), "param."),
         ...prefixed(stepper.state(), "state."),
+        ...(ema ? prefixed(ema, "ema.") : []),
         [HITS, use.hits],
       ]),
     before: () => stepperTensors(stepper.before()),
@@ -219,59 +241,24 @@ export async function vqvaeTask(
     async release() {
       await source.return?.();
       await stepper.release();
-      await tester.release();
+      await measure.release();
     },
   };
 }
 
-/** Reconstruction without gradients, on the test split. */
-async function compileTester(recipe: VqvaeRecipe, batch: number, backend: Backend) {
-  const { model } = recipe;
-  const side = imageSide(model);
-  const g = createGraph("vqvae test");
-  const p = bindInputs(g, vqvaeSpecs(model));
-  const images = input(g, "images", [batch, 3, side, side]);
-  const { rebuilt } = lossGraph(images, p, recipe);
-  const clamped = clip(rebuilt, -1, 1);
-  output(g, "rebuilt", clamped);
-  output(g, "squared", mse(clamped, images));
-  const session = await backend.compile(g);
-  const run = (pictures: Tensor, weights: TensorMap) =>
-    session.run({ images: pictures, ...Object.fromEntries(weights) });
-  return {
-    /** Sum of each whole batch's mean squared error, and pictures counted; a last partial batch is left out. */
-    async measure(data: ImageDataset, weights: TensorMap) {
-      let [squared, count] = [0, 0];
-      for await (const { images: pictures } of inOrder(data, { batch })) {
-        if (pictures.shape[0] !== batch) break;
-        squared += batch * first((await run(pictures, weights)).squared);
-        count += batch;
-      }
-      return { squared, count };
-    },
-    /** Pictures above, their reconstructions below, spread over the test split. */
-    async draw(data: ImageDataset, weights: TensorMap) {
-      const columns = Math.min(SHEET_PICTURES, batch);
-      const pairs: { before: ReturnType<typeof toPictures>; after: ReturnType<typeof toPictures> } =
-        { before: [], after: [] };
-      const stride = Math.max(1, Math.floor(data.count / (4 * columns)));
-      let at = 0;
-      for await (const { images: pictures } of inOrder(data, { batch })) {
-        if (pictures.shape[0] !== batch || pairs.before.length >= 4 * columns) break;
-        const after = toPictures((await run(pictures, weights)).rebuilt!);
-        toPictures(pictures).forEach((picture, i) => {
-          if (at++ % stride || pairs.before.length >= 4 * columns) return;
-          pairs.before.push(picture);
-          pairs.after.push(after[i]!);
-        });
-      }
-      const rows = Math.floor(pairs.before.length / columns);
-      const order = Array.from({ length: rows }, (_, r) => [
-        ...pairs.before.slice(r * columns, (r + 1) * columns),
-        ...pairs.after.slice(r * columns, (r + 1) * columns),
-      ]);
-      return sheet(order.flat(), { columns, zoom: 1 });
-    },
-    release: () => session.release(),
-  };
+/** `usage/4x4`: the health of one scale as metrics. */
+const perScale = ({ usage, perplexity }: Health, name: string): [string, number][] => [
+  [`usage/${name}`, usage],
+  [`perplexity/${name}`, perplexity],
+];
+
+/** Which scales of which pictures are laid down: B K of 0 and 1. At least the first always is. */
+function keptScales({ batch, model, scaleDrop }: VqvaeRecipe, rng: Rng): Tensor {
+  const K = model.patchNums.length;
+  const data = new Float32Array(batch * K).fill(1);
+  for (let b = 0; b < batch; b++) {
+    const [drop, from] = [rng.uniform() < scaleDrop, 1 + rng.int(Math.max(1, K - 1))];
+    if (drop) data.fill(0, b * K + from, (b + 1) * K);
+  }
+  return { dtype: "float32", shape: [batch, K], data };
 }
