@@ -12,16 +12,21 @@ const { OPENBLAS_CORETYPE: _, ...rest } = process.env;
 /** A distribution's set-up pins an older kernel through this variable; without it OpenBLAS takes the fastest. */
 export const fastEnv: NodeJS.ProcessEnv = rest;
 
+/** The machine alone. */
+export const host = () => ({
+  cpu: cpus()[0]?.model,
+  cores: cpus().length,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  system: execFileSync("uname", ["-sr"], { encoding: "utf8" }).trim(),
+  node: process.version,
+});
+
 /** The machine and the versions; PyTorch's are what its process said when it was ready. */
 export function machine({ torch, openblas, threads }: Record<string, unknown>) {
   const require = createRequire(import.meta.url);
   const runtime = join(require.resolve("onnxruntime-node"), "../../package.json");
   return {
-    cpu: cpus()[0]?.model,
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: execFileSync("uname", ["-sr"], { encoding: "utf8" }).trim(),
-    node: process.version,
+    ...host(),
     onnxruntime: JSON.parse(readFileSync(runtime, "utf8")).version as string,
     torch,
     openblas,

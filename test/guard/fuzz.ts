@@ -1,5 +1,6 @@
 /** Random and mutated inputs for the scanner, the same for the same seed. Checks nothing itself. */
 
+import { readFileSync } from "node:fs";
 import { join, pickle, text, zip } from "./samples.ts";
 
 /** A small generator (mulberry32): good enough to choose bytes. */
@@ -23,6 +24,16 @@ const gguf = (value: string): string =>
 const safetensors = (header: string, data: string): string =>
   `${le(BigInt(header.length), 8)}${header}${data}`;
 const NPY = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n";
+
+/** Files of other programs, as test/fixtures/guard/make.py made them. */
+const FIXTURES = [
+  "evil-lzma2.7z",
+  "evil-copy.7z",
+  "evil-deflate.7z",
+  "words.zst",
+  "words-linked.lz4",
+  "lambda-dense.h5",
+];
 
 /** Small files of every format, honest and not. */
 export const SEEDS: readonly (readonly [name: string, bytes: Uint8Array])[] = [
@@ -85,6 +96,10 @@ export const SEEDS: readonly (readonly [name: string, bytes: Uint8Array])[] = [
   ["q.bz2", text("BZh91AY&SY\x8a\x9f\x9c\x25\x00\x00\x01\x00")],
   ["r.xz", text("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00!\x01\x16\x00\x00\x00")],
   ["saved_model.pb", text("\x08\x01\x12\x0e\x12\x0c\x0a\x02n0\x12\x08ReadFile")],
+  ...FIXTURES.map((name): [string, Uint8Array] => [
+    name,
+    new Uint8Array(readFileSync(new URL(`../fixtures/guard/${name}`, import.meta.url))),
+  ]),
 ];
 
 /** A tar of one member. */

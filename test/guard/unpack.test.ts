@@ -126,6 +126,11 @@ describe("HDF5", () => {
     expect(findings[0]!.effect).toContain("/etc/passwd");
   });
 
+  test("behind a block of the user's, however long, it is found", async () => {
+    const bytes = join([new Uint8Array(8192), fixture("lambda-latest.h5")]);
+    expect((await scan(bytes, "m.h5")).verdict).toBe("malicious");
+  });
+
   test("cut anywhere it is unreadable or worse, and nothing throws", async () => {
     const whole = fixture("lambda-dense.h5");
     for (let n = 12; n < whole.length; n += 97)

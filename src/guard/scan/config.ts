@@ -6,7 +6,7 @@ import { judgeKerasJson } from "./keras.ts";
 import { found, type Part, peek, unreadable } from "./part.ts";
 import { shown } from "./report.ts";
 import { scanSafetensorsIndex } from "./safetensors.ts";
-import { baseOf, type Head } from "./sniff.ts";
+import { baseOf, encodingOf, type Head } from "./sniff.ts";
 import { scanTexts } from "./texts.ts";
 
 const MAX_TEXT = 32 * 2 ** 20;
@@ -20,7 +20,9 @@ const OTHERS = new Set(["toml", "cfg", "ini", "conf", "config"]);
 export async function scanText(part: Part, head: Head): Promise<void> {
   const { ending } = head;
   const raw = await peek(part.source, 0, MAX_TEXT);
-  const text = new TextDecoder("utf-8").decode(raw);
+  const text = new TextDecoder(encodingOf(raw)).decode(raw);
+  if (part.source.size > MAX_TEXT && (JSONS.has(ending) || YAML.has(ending)))
+    unreadable(part, `only the first ${MAX_TEXT} bytes of the text were read`);
   const start = /^\s*(.)/s.exec(text.slice(0, 4096))?.[1];
   if (/\.safetensors\.index\.json$/i.test(head.name)) await scanSafetensorsIndex(part);
   if (TEMPLATES.has(ending)) scanTexts(part, baseOf(head.name), text);

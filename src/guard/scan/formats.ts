@@ -4,7 +4,7 @@ import { startsWith, viewOf } from "./bytes.ts";
 import { scanText } from "./config.ts";
 import { scanPacked, scanTar, scanZip } from "./containers.ts";
 import { scanGguf } from "./gguf.ts";
-import { h5Start, scanH5 } from "./h5.ts";
+import { scanH5 } from "./h5.ts";
 import { scanNpy } from "./npy.ts";
 import { scanOnnx } from "./onnx.ts";
 import type { Part } from "./part.ts";
@@ -84,6 +84,7 @@ const MARKED: readonly Format[] = [
   packed("xz", magic("\xfd7zXZ\x00")),
   packed("lzma", isLzma),
   packed("lz4", magic("\x04\x22\x4d\x18")),
+  packed("lz4, the old form", magic("\x02\x21\x4c\x18")),
   packed("zstd", magic("\x28\xb5\x2f\xfd")),
   packed(
     "skippable frames",
@@ -94,7 +95,7 @@ const MARKED: readonly Format[] = [
   { kind: "npy", bears: magic("\x93NUMPY"), scan: scanNpy },
   { kind: "safetensors", bears: isSafetensors, scan: scanSafetensors },
   { kind: "gguf", bears: (h) => magic("GGUF")(h) || h.ending === "gguf", scan: scanGguf },
-  { kind: "hdf5", bears: (h) => h5Start(h) >= 0, scan: scanH5 },
+  { kind: "hdf5", bears: ({ h5At }) => h5At >= 0, scan: scanH5 },
   { kind: "onnx", bears: isOnnx, scan: scanOnnx },
   { kind: "tensorflow", bears: isTensorflow, scan: scanTensorflow },
 ];

@@ -1,6 +1,6 @@
 /** HDF5 files as Keras and others write them: every attribute is judged, and what makes a reader open other files. No data sets are read. */
 
-import { byteText, InputError, indexOf, startsWith } from "./bytes.ts";
+import { byteText, InputError, indexOf } from "./bytes.ts";
 import { denseObjects } from "./h5-heap.ts";
 import {
   type H5,
@@ -23,16 +23,9 @@ import { shown } from "./report.ts";
 import type { Head } from "./sniff.ts";
 import { scanTexts } from "./texts.ts";
 
-const SIGNATURE = "\x89HDF\r\n\x1a\n";
-/** A user block may stand before the signature; it doubles from 512 bytes. */
-const STARTS = [0, 512, 1024, 2048];
-
-export const h5Start = ({ bytes }: Head): number =>
-  STARTS.find((at) => startsWith(bytes, SIGNATURE, at)) ?? -1;
-
 export async function scanH5(part: Part, head: Head): Promise<void> {
   const { source } = part;
-  const start = h5Start(head);
+  const start = head.h5At;
   if (start > 0)
     found(part, "h5-userblock", {
       severity: "suspicious",

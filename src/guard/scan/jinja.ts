@@ -291,7 +291,7 @@ function key(state: State, name: string, at: number): void {
   if (
     SPECIAL.test(name) ||
     DUNDER.test(name) ||
-    /^_[A-Za-z]+_{1,2}[a-z]|^_module$|^func_(globals|code)$|^gi_(frame|code)$|^f_(globals|builtins|locals)$/.test(
+    /^_[A-Za-z]+_{1,2}[a-z]|^_module$|^func_(globals|code)$|^(gi|cr|ag)_(frame|code)$|^tb_frame$|^f_(globals|builtins|locals|back|code)$/.test(
       name,
     )
   )

@@ -247,8 +247,11 @@ export const PYTHON: Table = [
     {
       reduce: made(
         "fractions.Fraction",
-        (a) => (a.length === 1 && isText(a[0]) && a[0].length < 5000) || numbers(2, 2)(a),
-        "text, or two integers",
+        // With an exponent Python would compute a power of ten as large as the text asks for.
+        (a) =>
+          (a.length === 1 && isText(a[0]) && /^-?\d{1,2000}(\/\d{1,2000})?$/.test(a[0])) ||
+          numbers(2, 2)(a),
+        "a quotient as text, or two integers",
       ),
     },
   ],

@@ -110,11 +110,17 @@ async function searchHeads(part: Part, start: number): Promise<void> {
     }
 }
 
+/** Pickles one after another, without marks, that are followed. */
+const MAX_UNMARKED = 64;
 /** Endings of models that may also be tables, vocabularies or raw numbers. */
 const RAW_ENDINGS = new Set(["bin", "dat", "data", "model"]);
 
 /** A part that is no pickle by its marks may still be one for a reader that does not ask. */
-export async function probePickle(part: Part, head: Head, known: boolean): Promise<void> {
+export async function probePickle(
+  part: Part,
+  head: Head,
+  kinds: ReadonlySet<string>,
+): Promise<void> {
   if (head.size < 2) return;
   const result = await runPickle({
     source: part.source,
@@ -131,11 +137,30 @@ export async function probePickle(part: Part, head: Head, known: boolean): Promi
       effect: "runs code in readers that take it for a pickle",
       why: "the first bytes are a pickle, whatever the name or the rest says",
     });
-  } else if (!known && claimsModel(head) && !hasProto(head)) {
-    const pickled = result.stopped && result.end === head.size;
-    if (!pickled && !RAW_ENDINGS.has(head.ending))
-      unreadable(part, "the content is of no format that is known here");
-    await searchHeads(part, 0);
+    return;
+  }
+  const unknown = kinds.size === 0 || kinds.has("text");
+  await followUnmarked(part, result, { oddities: unknown && claimsModel(head) });
+  if (kinds.size > 0 || !claimsModel(head)) return;
+  const pickled = result.stopped && result.end === head.size;
+  if (!pickled && !RAW_ENDINGS.has(head.ending))
+    unreadable(part, "the content is of no format that is known here");
+  await searchHeads(part, 0);
+}
+
+/** Pickles without a mark, one behind the other. @param oddities notes what is odd in those that call nothing, too */
+async function followUnmarked(
+  part: Part,
+  first: PickleRun,
+  { oddities }: { oddities: boolean },
+): Promise<void> {
+  let run = first;
+  for (let n = 0; n < MAX_UNMARKED && run.stopped && run.ops > 1; n++) {
+    if (oddities && run.notes.length > 0) commit(part, run);
+    if (run.end >= part.source.size) return;
+    const [byte = 0] = await peek(part.source, run.end, 1);
+    run = await runInto(part, run.end, { tolerant: false, window: 2 ** 17 });
+    if (isTelling(run, byte)) return commit(part, run);
   }
 }
 

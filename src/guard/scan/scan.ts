@@ -30,7 +30,7 @@ export async function scanPart(part: Part): Promise<void> {
       if (!(error instanceof InputError)) throw error;
       unreadable(part, error.message);
     }
-  if (!kinds.has("pickle")) await probePickle(part, head, readings.length > 0);
+  if (!kinds.has("pickle")) await probePickle(part, head, kinds);
 }
 
 /**

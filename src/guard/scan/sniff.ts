@@ -15,6 +15,8 @@ export interface Head {
   /** A zip directory stands at the end, whatever the start. */
   readonly endsAsZip: boolean;
   readonly isTar: boolean;
+  /** Where the signature of HDF5 stands, -1 where it does not. */
+  readonly h5At: number;
 }
 
 const HEAD = 4096;
@@ -29,7 +31,15 @@ export async function readHead(part: Part): Promise<Head> {
     bytes,
     endsAsZip: await endsAsZip(source),
     isTar: isTarHeader(bytes.subarray(0, 512)),
+    h5At: await findH5(source),
   };
+}
+
+/** HDF5's readers look at byte 0, then at 512 and at every double of that: what is before is the user's. */
+async function findH5(source: Part["source"]): Promise<number> {
+  for (let at = 0; at + 8 <= source.size; at = Math.max(512, at * 2))
+    if (startsWith(await peek(source, at, 8), "\x89HDF\r\n\x1a\n")) return at;
+  return -1;
 }
 
 export const baseOf = (name: string): string => name.replace(/^.*[\\/!]/s, "");
@@ -62,8 +72,23 @@ export const isSafetensors = ({ bytes, ending }: Head): boolean =>
   (bytes.length > 8 && bytes[8] === 0x7b && viewOf(bytes).getBigUint64(0, true) < 2n ** 40n) ||
   ending === "safetensors";
 
+/** Endings of texts that loaders parse, whatever characters are in them. */
+const TEXT_ENDINGS = new Set(
+  "json jsonl yaml yml jinja jinja2 j2 template tmpl tpl toml cfg ini".split(" "),
+);
+
+/** The encoding by its mark, or by where the zeros of plain letters stand; UTF-8 otherwise. */
+export function encodingOf(bytes: Uint8Array): "utf-8" | "utf-16le" | "utf-16be" {
+  const [a, b, c, d] = bytes;
+  if ((a === 0xff && b === 0xfe) || (a && b === 0 && c && d === 0)) return "utf-16le";
+  if ((a === 0xfe && b === 0xff) || (a === 0 && b && c === 0 && d)) return "utf-16be";
+  return "utf-8";
+}
+
 /** Text: no control characters but white space. A few odd bytes may be another encoding. */
-export function isText({ bytes }: Head): boolean {
+export function isText({ bytes, ending }: Head): boolean {
+  if (bytes.length > 0 && TEXT_ENDINGS.has(ending)) return true;
+  if (encodingOf(bytes) !== "utf-8" && bytes[0]! >= 0xfe) return true;
   const some = bytes.subarray(0, 2048);
   let odd = 0;
   for (const b of some) {
