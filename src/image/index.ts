@@ -33,10 +33,13 @@ export {
   type EditOptions,
   type EnlargeOptions,
   enlarge,
+  type Painting,
   type PaintOptions,
   paint,
+  paintOrders,
   type VaryOptions,
   vary,
+  varyOrders,
 } from "./edit/edit.ts";
 export { COURSES, type Course, type InterpolateOptions, interpolate } from "./edit/interpolate.ts";
 export {

@@ -2,8 +2,8 @@
 
 import { InputError } from "../../formats/errors.ts";
 import type { Var } from "../model.ts";
-import type { SampleOptions } from "../orders.ts";
-import { type ScaleStep, sample } from "../sampler.ts";
+import { type Order, ordersOf, type SampleOptions } from "../orders.ts";
+import { drawOrders, type ScaleStep } from "../sampler.ts";
 import type { Picture } from "../sheet.ts";
 import { type Blend, blendInto } from "./blend.ts";
 import { cellsKept, checkMask, type Mask, tokensKept } from "./mask.ts";
@@ -35,18 +35,23 @@ export interface EnlargeOptions extends EditOptions {
   faithful?: number;
 }
 
+/** An edit made ready: orders for `drawOrders`, alone or among others, and what is done to what they draw. */
+export interface Painting {
+  readonly orders: readonly Order[];
+  finish(drawn: Picture): Picture;
+}
+
 /**
  * In-painting, out-painting and class-conditional editing (VAR, arXiv 2404.02905, appendix B): tokens of what stays
  * are the picture's own at every scale, the rest is drawn, seeing what was laid down before. The 1x1 scale stays.
  * @param picture of the model's size
- * @yields after every scale; its pictures are blended
  * @throws InputError when the sizes do not fit or the mask draws nothing
  */
-export async function* paint(
+export async function paintOrders(
   model: Var,
   picture: Picture,
   { mask, blend = "seamless", feather = 0, keepScales = 0, ...options }: PaintOptions,
-): AsyncGenerator<ScaleStep> {
+): Promise<Painting> {
   checkSize(model, picture);
   checkMask(mask, picture);
   checkScales(model, keepScales);
@@ -58,20 +63,41 @@ export async function* paint(
   const { ids } = await encodePicture(model, picture);
   const keep = tokensKept(cellsKept(mask, model.tokenizer), model.tokenizer);
   const given = keptTokens(ids, { keep, scales: keepScales });
-  for await (const step of sample(model, { ...withClass(options), given }))
-    yield afterwards(step, (drawn) => blendInto(picture, drawn, { mask, blend, feather }));
+  return {
+    orders: ordersOf(model, { ...withClass(options), given }),
+    finish: (drawn) => blendInto(picture, drawn, { mask, blend, feather }),
+  };
+}
+
+/** `paintOrders`, drawn. @yields after every scale; its pictures are blended */
+export async function* paint(
+  model: Var,
+  picture: Picture,
+  options: PaintOptions,
+): AsyncGenerator<ScaleStep> {
+  const { orders, finish } = await paintOrders(model, picture, options);
+  for await (const step of drawOrders(model, orders, options)) yield afterwards(step, finish);
 }
 
 /** Variations: the coarse scales of a picture stay, the finer ones are drawn again. `picture` of any size. */
-export async function* vary(
+export async function varyOrders(
   model: Var,
   picture: Picture,
   { keepScales, ...options }: VaryOptions,
-): AsyncGenerator<ScaleStep> {
+): Promise<Painting> {
   checkScales(model, keepScales);
   const { ids } = await encodePicture(model, picture);
   const given = keptTokens(ids, { scales: keepScales });
-  yield* sample(model, { ...withClass(options), given });
+  return { orders: ordersOf(model, { ...withClass(options), given }), finish: (drawn) => drawn };
+}
+
+/** `varyOrders`, drawn. */
+export async function* vary(
+  model: Var,
+  picture: Picture,
+  options: VaryOptions,
+): AsyncGenerator<ScaleStep> {
+  yield* drawOrders(model, (await varyOrders(model, picture, options)).orders, options);
 }
 
 /**
