@@ -15,8 +15,11 @@ const built = Object.values(exports)
   .map((file) => /^(?:\.\/)?dist\/(.+)\.js$/.exec(file)?.[1])
   .filter((name) => name !== undefined);
 
+/** Entries of worker threads: started by their place in the package, so no export names them. */
+const THREADS = ["server/drawer.worker.node"];
+
 export default defineConfig({
-  entry: Object.fromEntries(built.map((name) => [name, `src/${name}.ts`])),
+  entry: Object.fromEntries([...built, ...THREADS].map((name) => [name, `src/${name}.ts`])),
   format: "esm",
   // "node" would put an import of node:module into the chunk that all entries share, and pages stop at it.
   platform: "neutral",

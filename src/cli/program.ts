@@ -10,6 +10,7 @@ import { addModels } from "./models.ts";
 import { VERSION } from "./package.ts";
 import { addSample } from "./sample.ts";
 import { addScan } from "./scan.ts";
+import { addServe } from "./serve.ts";
 import { addSign } from "./sign.ts";
 import type { Terminal } from "./terminal.ts";
 import { addTrain } from "./train.ts";
@@ -17,6 +18,7 @@ import { addVerify } from "./verify.ts";
 
 const COMMANDS = [
   addSample,
+  addServe,
   addTrain,
   addInfo,
   addModels,

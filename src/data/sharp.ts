@@ -61,6 +61,25 @@ export async function decodeWithFacts(
   return { picture, facts };
 }
 
+/** Width, height and kind of a picture by its head alone. Throws what sharp throws. */
+export async function headOf(bytes: Uint8Array) {
+  const sharp = await loadSharp();
+  const { width, height, format } = await sharp(bytes, { limitInputPixels: false }).metadata();
+  return { width, height, format };
+}
+
+/** Decodes to RGBA, upright; sRGB, not premultiplied. Throws what sharp throws. */
+export async function decodeRgba(bytes: Uint8Array): Promise<Picture> {
+  const sharp = await loadSharp();
+  const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error" })
+    .rotate()
+    .toColourspace("srgb")
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, channels: info.channels, data };
+}
+
 /** Draws an SVG as RGBA (not premultiplied) at the size written in its root element. */
 export async function drawSvg(svg: string): Promise<Picture> {
   const sharp = await loadSharp();

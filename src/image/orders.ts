@@ -62,6 +62,8 @@ export interface Order {
   readonly moreSmooth: boolean;
   readonly branches: readonly Branch[];
   readonly given?: (scale: number) => Given | undefined;
+  /** Is shown the guided logits of every scale at which something is drawn: T V flat, to be left as they are. */
+  readonly watch?: (scale: number, logits: Float32Array) => void;
 }
 
 /** More at once would hold too many keys and values; go on with `first`. */
@@ -124,9 +126,9 @@ export function checkWhole(numbers: Record<string, number>, least: number): void
       });
 }
 
-/** Class number of each picture. */
-function chooseClasses(
-  model: Var,
+/** Class number of each picture. @throws InputError for an unknown label, with near ones */
+export function chooseClasses(
+  model: Pick<Var, "labels">,
   { label, labels, count, seed = 0, first = 0 }: SampleOptions,
 ): number[] {
   if (labels !== undefined && label !== undefined)

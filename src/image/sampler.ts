@@ -255,6 +255,7 @@ function drawAll(
   { k, logits }: { k: number; logits: Float32Array },
 ): { ids: Int32Array; rows?: Float32Array } {
   const { codes } = model.tokenizer;
+  order.watch?.(k, logits);
   const chance = chanceOf(order, k);
   const uniforms = chance.fillUniform(new Float32Array(logits.length / codes));
   const ids = drawTokens(logits, { codes, uniforms, ...order.drawing });

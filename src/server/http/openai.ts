@@ -1,0 +1,337 @@
+/** The routes that OpenAI's clients use: models, generations, edits, with their streams. */
+
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Job, JobEvent } from "../job.ts";
+import { isOver } from "../job.ts";
+import type { ServedModel } from "../protocol.ts";
+import {
+  type Context,
+  type DrawFields,
+  jobRequest,
+  labelNames,
+  modelNamed,
+  readInput,
+} from "./context.ts";
+import { HttpError } from "./errors.ts";
+import {
+  EditRequest,
+  ErrorBody,
+  GenerationRequest,
+  ImagesResponse,
+  Model,
+  ModelList,
+} from "./schemas.ts";
+
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+/** What any route may answer. */
+export const FAILURES = Object.fromEntries(
+  [400, 401, 404, 413, 429, 500, 503].map((status) => [
+    status,
+    json(ErrorBody, "A sentence that says what is wrong"),
+  ]),
+);
+const images = {
+  200: {
+    description: "The pictures, or with `stream` their events",
+    content: {
+      "application/json": { schema: ImagesResponse },
+      "text/event-stream": { schema: z.string() },
+    },
+  },
+  ...FAILURES,
+};
+
+const MODELS = createRoute({
+  method: "get",
+  path: "/v1/models",
+  summary: "The models that are served",
+  responses: { 200: json(ModelList, "All of them"), ...FAILURES },
+});
+const MODEL = createRoute({
+  method: "get",
+  path: "/v1/models/{model}",
+  summary: "One model",
+  request: { params: z.object({ model: z.string() }) },
+  responses: { 200: json(Model, "The model"), ...FAILURES },
+});
+const GENERATE = createRoute({
+  method: "post",
+  path: "/v1/images/generations",
+  summary: "Draws pictures of a class",
+  request: {
+    body: { required: true, content: { "application/json": { schema: GenerationRequest } } },
+  },
+  responses: images,
+});
+const EDIT = createRoute({
+  method: "post",
+  path: "/v1/images/edits",
+  summary: "Draws a part of a picture anew, or varies it",
+  request: {
+    body: { required: true, content: { "multipart/form-data": { schema: EditRequest } } },
+  },
+  responses: images,
+});
+
+const modelBody = ({ name, labels, patchNums, drawing, info }: ServedModel) => ({
+  id: name,
+  object: "model" as const,
+  created: 0,
+  owned_by: "underpaint",
+  labels: [...labels],
+  size: info.size,
+  patch_nums: [...patchNums],
+  guidance: drawing.guidance,
+  top_k: drawing.topK,
+  top_p: drawing.topP,
+  temperature: drawing.temperature,
+});
+
+export function addOpenAi(app: OpenAPIHono, context: Context): void {
+  app.openapi(MODELS, (c) =>
+    c.json({ object: "list" as const, data: context.queue.models.map(modelBody) }, 200),
+  );
+  app.openapi(MODEL, (c) =>
+    c.json(modelBody(modelNamed(context, c.req.valid("param").model)), 200),
+  );
+  app.openapi(GENERATE, async (c) => {
+    const fields = c.req.valid("json");
+    const { model, prompts } = asked(context, fields);
+    const request = jobRequest(model, fields, { prompts, scales: wantsScales(fields) });
+    const job = await context.queue.submit(request);
+    return reply(c.req.raw, { context, job, fields, model, kind: "image_generation" });
+  });
+  app.openapi(EDIT, async (c) => {
+    const fields = c.req.valid("form");
+    const { model, prompts } = asked(context, fields);
+    const image = fileOf(fields.image ?? fields["image[]"]);
+    if (!image)
+      throw new HttpError(
+        400,
+        "image: a picture is wanted as a file of the form; see /openapi.json",
+        {
+          param: "image",
+        },
+      );
+    const input = await readInput(context, {
+      image: await bytesOf(image),
+      mask: fields.mask && (await bytesOf(fields.mask)),
+    });
+    const request = jobRequest(model, fields, { prompts, scales: wantsScales(fields), input });
+    const job = await context.queue.submit(request, input);
+    return reply(c.req.raw, { context, job, fields, model, kind: "image_edit" });
+  });
+}
+
+const bytesOf = async (file: File): Promise<Uint8Array> => new Uint8Array(await file.arrayBuffer());
+const fileOf = (value: unknown): File | undefined => {
+  const one = Array.isArray(value) ? value[0] : value;
+  return one instanceof File ? one : undefined;
+};
+
+interface Fields extends DrawFields {
+  readonly prompt: string;
+  readonly n: number;
+  readonly size?: string;
+  readonly response_format?: "b64_json" | "url";
+  readonly stream?: boolean;
+  readonly partial_images?: number;
+  readonly scales?: boolean;
+}
+
+function asked(context: Context, { model: name, prompt, n, size }: Fields) {
+  const model = modelNamed(context, name);
+  const own = `${model.info.size}x${model.info.size}`;
+  if (size !== undefined && size !== "auto" && size !== own)
+    throw new HttpError(400, `size: this model draws ${own}, got "${size}"; use "auto"`, {
+      param: "size",
+    });
+  return { model, prompts: new Array<string>(n).fill(prompt) };
+}
+
+const wantsScales = ({ scales = false, stream = false, partial_images = 0 }: Fields): boolean =>
+  scales || (stream && partial_images > 0);
+
+interface Reply {
+  readonly context: Context;
+  readonly job: Job;
+  readonly fields: Fields;
+  readonly model: ServedModel;
+  readonly kind: "image_generation" | "image_edit";
+}
+
+/** Waits for the pictures, or streams them. A client that goes away takes its job with it. */
+async function reply(request: Request, all: Reply): Promise<Response> {
+  if (all.fields.stream) return streamed(request, all);
+  const { context, job } = all;
+  const { queue, limits } = context;
+  const gone = () => void queue.cancel(job.id);
+  request.signal.addEventListener("abort", gone);
+  const events: JobEvent[] = [];
+  try {
+    const patience = AbortSignal.timeout(limits.patience * 1000);
+    for await (const event of queue.events(job.id, { signal: patience })) events.push(event);
+  } catch {
+    throw new HttpError(
+      503,
+      `the pictures are not ready after ${limits.patience} seconds; they will be at /jobs/${job.id}`,
+      { code: "not_ready" },
+    );
+  } finally {
+    request.signal.removeEventListener("abort", gone);
+  }
+  const ended = (await queue.get(job.id))!;
+  if (ended.state !== "done") throw failed(ended, events);
+  return Response.json(imagesBody(all, ended, events));
+}
+
+/** The way a job failed, as an error of its request. */
+function failed(job: Job, events: readonly JobEvent[]): HttpError {
+  const told = events.find((event) => event.kind === "state" && event.error);
+  const text = job.error ?? (told?.kind === "state" ? told.error : undefined);
+  if (job.state === "cancelled")
+    return new HttpError(400, "the job was cancelled", { code: "cancelled" });
+  const inner = text?.startsWith("drawing failed") ?? true;
+  return new HttpError(inner ? 500 : 400, text ?? "drawing failed");
+}
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
+
+function imagesBody(
+  { context, fields, model, job: { id } }: Reply,
+  job: Job,
+  events: readonly JobEvent[],
+): z.infer<typeof ImagesResponse> {
+  const { response_format = "b64_json" } = fields;
+  const names = labelNames(context, job);
+  const data = job.pictures.map(({ place, index }) => {
+    const picture = events.find((e) => e.kind === "picture" && e.picture.place === place);
+    const png = picture?.kind === "picture" ? picture.png : new Uint8Array(0);
+    const scales = events.flatMap((e) =>
+      e.kind === "scale" && e.place === place
+        ? [{ scale: e.scale, of: e.of, side: e.side, b64_json: base64(e.png) }]
+        : [],
+    );
+    return {
+      ...(response_format === "url"
+        ? { url: `/jobs/${id}/${place}.png` }
+        : { b64_json: base64(png) }),
+      revised_prompt: names[place]!,
+      seed: job.request.seed,
+      index,
+      ...(fields.scales ? { scales } : {}),
+    };
+  });
+  return {
+    created: Math.floor(job.created / 1000),
+    data,
+    ...constant(job, model),
+    usage: usageOf(data.length, model),
+    job: id,
+  };
+}
+
+const constant = ({ pictures: [one] }: Job, { info }: ServedModel) => ({
+  background: "opaque" as const,
+  output_format: "png" as const,
+  quality: "auto" as const,
+  size: `${one?.width ?? info.size}x${one?.height ?? info.size}`,
+});
+
+/** A class is one token; a picture the tokens of all its scales. */
+function usageOf(pictures: number, { info }: ServedModel) {
+  const output_tokens = pictures * info.tokens;
+  const input_tokens = pictures;
+  const input_tokens_details = { text_tokens: input_tokens, image_tokens: 0 };
+  return {
+    total_tokens: input_tokens + output_tokens,
+    input_tokens,
+    output_tokens,
+    input_tokens_details,
+  };
+}
+
+/** Scales (of K) that are told as `partial_images`: spread evenly, the last one excepted, as that is the picture. */
+export function partialScales(partials: number, K: number): number[] {
+  const n = Math.min(partials, K - 1);
+  return Array.from({ length: n }, (_, i) => Math.floor(((i + 1) * K) / (n + 1) - 0.5));
+}
+
+/** Server-sent events as OpenAI streams them: partial images, then each completed one. */
+function streamed(request: Request, all: Reply): Response {
+  const { context, job, fields, model, kind } = all;
+  const { queue } = context;
+  const K = model.patchNums.length;
+  const partials = new Set(
+    fields.scales
+      ? model.patchNums.slice(0, -1).keys()
+      : partialScales(fields.partial_images ?? 0, K),
+  );
+  const created_at = Math.floor(job.created / 1000);
+  const stop = () => void queue.cancel(job.id);
+  request.signal.addEventListener("abort", stop);
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const utf8 = new TextEncoder();
+      const send = (type: string, data: object) =>
+        controller.enqueue(
+          utf8.encode(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`),
+        );
+      const indices = new Map<number, number>();
+      try {
+        for await (const event of queue.events(job.id)) {
+          const common = { created_at, ...constant(job, model) };
+          if (event.kind === "scale" && partials.has(event.scale)) {
+            const partial_image_index = indices.get(event.place) ?? 0;
+            indices.set(event.place, partial_image_index + 1);
+            const { place, scale, side, png } = event;
+            send(`${kind}.partial_image`, {
+              ...common,
+              b64_json: base64(png),
+              partial_image_index,
+              place,
+              scale,
+              side,
+            });
+          } else if (event.kind === "picture") {
+            const { place, width, height, index, label } = event.picture;
+            const size = `${width}x${height}`;
+            const usage = usageOf(1, model);
+            send(`${kind}.completed`, {
+              ...common,
+              size,
+              b64_json: base64(event.png),
+              usage,
+              place,
+              index,
+              seed: job.request.seed,
+              revised_prompt: label,
+              job: job.id,
+            });
+          } else if (event.kind === "state" && isOver(event) && event.state !== "done") {
+            const { message } = failed({ ...job, state: event.state, error: event.error }, []);
+            send("error", {
+              error: { message, type: "server_error", param: null, code: event.state },
+            });
+          }
+        }
+        controller.close();
+      } catch {
+        stop(); // the client has gone
+      } finally {
+        request.signal.removeEventListener("abort", stop);
+      }
+    },
+    cancel: stop,
+  });
+  return new Response(body, {
+    headers: {
+      "Content-Type": "text/event-stream",
+      "Cache-Control": "no-store",
+      "X-Accel-Buffering": "no",
+    },
+  });
+}
