@@ -22,6 +22,8 @@ export interface QueueOptions {
   /** Is told the size of every batch and the seconds it took. */
   onBatch?: (pictures: number, seconds: number) => void;
   onEnd?: (job: Job) => void;
+  /** Is told what went wrong inside. */
+  log?: (line: string) => void;
 }
 
 /** Thrown when no more can wait; try again after `seconds`. */
@@ -53,6 +55,8 @@ interface Live {
   /** Places being drawn. */
   drawing: number;
   readonly events: JobEvent[];
+  /** Its end has been told. */
+  told: boolean;
   /** Wakes those who listen. */
   readonly listeners: Set<() => void>;
 }
@@ -70,8 +74,8 @@ export class JobQueue {
   #ended = 0;
 
   constructor(options: QueueOptions) {
-    const { most = 256, batch = 16, keep = 5000 } = options;
-    this.#options = { ...options, most, batch, keep };
+    const { most = 256, batch = 16, keep = 5000, log = () => {} } = options;
+    this.#options = { ...options, most, batch, keep, log };
   }
 
   get models(): readonly ServedModel[] {
@@ -162,7 +166,7 @@ export class JobQueue {
     }
     for (let at = from; ; ) {
       while (at < live.events.length) yield live.events[at++]!;
-      if (isOver(live.job)) return;
+      if (live.told) return;
       await new Promise<void>((resolve, reject) => {
         const end = (finish: () => void) => () => {
           live.listeners.delete(wake);
@@ -194,7 +198,15 @@ export class JobQueue {
   #enter(job: Job, input: JobInput | undefined): Live {
     const done = new Set(job.pictures.map(({ place }) => place));
     const waiting = job.request.labels.flatMap((_, place) => (done.has(place) ? [] : [place]));
-    const live: Live = { job, input, waiting, drawing: 0, events: [], listeners: new Set() };
+    const live: Live = {
+      job,
+      input,
+      waiting,
+      drawing: 0,
+      events: [],
+      told: false,
+      listeners: new Set(),
+    };
     this.#live.set(job.id, live);
     return live;
   }
@@ -343,11 +355,13 @@ export class JobQueue {
   /** Over: on disk first, then told, then forgotten. */
   async #end(live: Live, end: Pick<Job, "state" | "error">): Promise<void> {
     if (isOver(live.job)) return;
-    const { store, now, keep, onEnd } = this.#options;
+    const { store, now, keep, onEnd, log } = this.#options;
     const pictures = [...live.job.pictures].sort((a, b) => a.place - b.place);
     live.job = { ...live.job, ...end, pictures, ended: now() };
     live.waiting.length = 0;
-    await store.save(live.job);
+    // A full disk must not take the queue down: the job runs again at the next start.
+    await store.save(live.job).catch((error: Error) => log(`job ${live.job.id}: ${error.message}`));
+    live.told = true;
     this.#tell(live, end);
     this.#live.delete(live.job.id);
     onEnd?.(live.job);

@@ -73,6 +73,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     most: options.queue,
     batch: options.batch,
     keep: options.keep,
+    log,
     onBatch: counts.batch,
     onEnd: ({ state }) => counts.job(state),
   });
