@@ -43,6 +43,8 @@ export {
   type WeightMap,
   weightBytes,
 } from "./lazy.ts";
+export { type NpyHeader, npyHeader, readNpy, readNpyHeader, writeNpy } from "./npy.ts";
+export { checkNpz, type NpzArray, type NpzPart, npzPieces, readNpz } from "./npz.ts";
 export {
   type ExternalPart,
   ONNX_DEFAULTS,
