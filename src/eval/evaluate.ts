@@ -174,6 +174,10 @@ type Answer = Omit<Figure, "metric">;
 const refuse = (refused: string): Answer => ({ how: "", refused });
 const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
+/** Files of statistics do not say how many pictures made them: theirs are infinitely many. */
+const numberOf = ({ count }: Statistics): string =>
+  Number.isFinite(count) ? grouped(count) : "an unknown number";
+
 async function frechet(kind: "statistics" | "spatial", { samples, reference, options }: Compared) {
   const [a, b] = [samples[kind], reference[kind]];
   if (!a || !b)
@@ -181,6 +185,10 @@ async function frechet(kind: "statistics" | "spatial", { samples, reference, opt
       kind === "spatial"
         ? "this network, or a file of statistics, gives no spatial features"
         : "fewer than two pictures",
+    );
+  if (a.width !== b.width)
+    return refuse(
+      `${a.width} features against ${b.width}: the statistics were made with another network`,
     );
   const least = a.width + 1;
   const few = Math.min(a.count, b.count);
@@ -190,7 +198,7 @@ async function frechet(kind: "statistics" | "spatial", { samples, reference, opt
     );
   return {
     value: await frechetDistance(a, b, options),
-    how: `${grouped(a.count)} against ${grouped(b.count)}, ${grouped(a.width)} features`,
+    how: `${numberOf(a)} against ${numberOf(b)}, ${grouped(a.width)} features`,
   };
 }
 
