@@ -2,8 +2,9 @@
 
 import type { Bind } from "../nn/bind.ts";
 import { conv, inScope, norm } from "../nn/layers.ts";
+import { doubledConv } from "../tensor/doubling.ts";
 import type { Value } from "../tensor/graph.ts";
-import { add, matmul, reshape, silu, slice, softmax, upsample2xConv } from "../tensor/ops.ts";
+import { add, matmul, reshape, silu, slice, softmax } from "../tensor/ops.ts";
 import type { Dim } from "../tensor/shape.ts";
 import type { VqvaeConfig } from "./config.ts";
 import { vaeLevels } from "./vqvae-layout.ts";
@@ -89,7 +90,7 @@ export function decode(fHat: Value, p: Bind, config: VqvaeConfig): Value {
       x = inScope(x, d, `up.${level.level}`, (q) => {
         const y = blocks(x, q, level, config);
         if (!level.resample) return y;
-        return inScope(y, q, "upsample.conv", (r) => upsample2xConv(y, r("weight"), r("bias")));
+        return inScope(y, q, "upsample.conv", (r) => doubledConv(y, r("weight"), r("bias")));
       });
     return output(x, d, config);
   });

@@ -1,6 +1,6 @@
 /** The typed graph: values, nodes, constants, scopes. Nodes are ONNX nodes; it neither differentiates nor runs them. */
 
-import { type DType, HOST, sizeOf, type Tensor, type TypedArray } from "../formats/dtype.ts";
+import { type DType, HOST, sizeOf, type TypedArray } from "../formats/dtype.ts";
 import { isLazy, type Weight } from "../formats/lazy.ts";
 import { infer } from "./infer.ts";
 import { type Dim, formatShape, type Shape, ShapeError } from "./shape.ts";
@@ -91,11 +91,11 @@ export function constant(g: Graph, weight: Weight, name?: string): Value {
   return value;
 }
 
-/** A constant made once per graph and content: scalars, axes, vectors of ones. */
-export function sharedConstant(g: Graph, key: string, make: () => Tensor): Value {
+/** A constant made once per graph and content: scalars, axes, vectors of ones. With a name where others look for it. */
+export function sharedConstant(g: Graph, key: string, make: () => Weight, name?: string): Value {
   let value = g.shared.get(key);
   if (!value) {
-    value = constant(g, make());
+    value = constant(g, make(), name);
     g.shared.set(key, value);
   }
   return value;
