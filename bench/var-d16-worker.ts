@@ -41,6 +41,9 @@ function watch(model: Var) {
     session.run = (...given) => lap(name, () => run(...given));
     return session;
   };
+  // Compiled for the run alone, so that belongs to the stage.
+  const once = model.runOnce.bind(model);
+  model.runOnce = (name, feeds) => lap(name, () => once(name, feeds));
   async function lap<T>(name: Name, run: () => Promise<T>): Promise<T> {
     const stage = STAGES[name.split(" ")[0]!]?.(clock.scale);
     if (!stage) throw new Error(`graph "${name}" belongs to no stage; add it to STAGES`);

@@ -2,7 +2,7 @@
 
 import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
-import { type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
+import { freeKvCache, type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
 import { rowsOf, stack } from "./rows.ts";
@@ -31,8 +31,7 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
   const classes = orders.map(({ label }) => label);
   const labels = copies === 2 ? [...classes, ...classes.map(() => none)] : classes;
   const R = labels.length;
-  const session = await model.session("class");
-  const { start, ...modulation } = await session.run({
+  const { start, ...modulation } = await model.runOnce("class", {
     labels: { dtype: "int64", shape: [R], data: BigInt64Array.from(labels, BigInt) },
   });
   const T = Math.max(...config.patchNums) ** 2;
@@ -51,30 +50,34 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
  * Guided logits of scale k: B T V flat, valid until the next scale.
  *
  * Guidance mixes what the head reads: the head is linear, so its logits are those of mixing after it, at half the work.
- * @param x the scale's tokens, B T C; none at the first scale
+ * @param options.x the scale's tokens, B T C; none at the first scale
+ * @param options.isLast no scale comes after it: keys and values are neither written nor kept
  */
 export async function scaleLogits(
   model: Var,
   batch: Batch,
-  { k, x = batch.start }: { k: number; x?: Tensor },
+  { k, x = batch.start, isLast }: { k: number; x?: Tensor; isLast: boolean },
 ): Promise<Float32Array> {
   const { orders, copies, modulation, cache } = batch;
   const { width, codes } = model.config;
   const [B, T] = [orders.length, x.shape[1]!];
   const rows = x.shape[0] === B * copies ? x : stack([x, x]); // R T C
-  const into = { ...nextOf(cache, k), y: part(batch.y, [B * copies, T, width]) };
+  if (isLast) freeKvCache(cache, k);
+  const y = part(batch.y, [B * copies, T, width]);
+  const into = isLast ? { y } : { ...nextOf(cache, k), y };
   const transformer = await model.session("scale");
   await transformer.run(
     { x: rows, ...modulation, ...pastOf(cache, k) },
     { into, outputs: Object.keys(into) },
   );
+  if (isLast) freeKvCache(cache); // what comes next, the decoder above all, needs memory too
   const ratio = scaleRatio(k, model.patchNums.length);
   const strengths = orders.map(({ drawing }) => drawing.guidance * ratio);
-  const data = into.y.data as Float32Array;
+  const data = y.data as Float32Array;
   if (copies === 2 && strengths.some((t) => t > 0)) guide(data, strengths);
   const logits = part(batch.logits, [B, T, codes]);
   const head = await model.session("head");
-  await head.run({ y: rowsOf(into.y, 0, B) }, { into: { logits } });
+  await head.run({ y: rowsOf(y, 0, B) }, { into: { logits } });
   return logits.data as Float32Array;
 }
 

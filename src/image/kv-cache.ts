@@ -10,6 +10,7 @@ export const cacheNames = (block: number): [string, string] => [`k.${block}`, `v
 /**
  * Two sets of buffers that change places from scale to scale: one is read while the next is written, and none is made
  * during a run. (A result without a place of its own costs new memory: half as much time again at the last scale.)
+ * Has a life: `freeKvCache` gives the memory back at once, not when the collector comes round to it.
  */
 export interface KvCache {
   readonly config: VarConfig;
@@ -27,17 +28,35 @@ export function kvCache(config: VarConfig, rows: number): KvCache {
     const tokens = Math.max(0, ...starts.filter((_, k) => k % 2 === parity));
     const size = sizeOf(shapeOf(config, rows, tokens));
     const names = Array.from({ length: config.depth }, (_, i) => cacheNames(i)).flat();
-    return new Map(names.map((name) => [name, new Float32Array(size)]));
+    return new Map(names.map((name) => [name, freeable(size)]));
   });
   return { config, rows, buffers: buffers as unknown as [Buffers, Buffers] };
+}
+
+/** Gives memory back: all, or what a last run at scale k does not read. It can be used no more. */
+export function freeKvCache({ buffers }: KvCache, k?: number): void {
+  for (const set of buffers.filter((_, parity) => k === undefined || parity !== k % 2))
+    for (const { buffer } of set.values())
+      if ((buffer as Resizable).resizable) (buffer as Resizable).resize!(0);
+}
+
+/** A buffer of ES2024, where the engine has them: memory leaves it without waiting for the collector. */
+type Resizable = ArrayBuffer & { readonly resizable?: boolean; resize?(bytes: number): void };
+const ResizableBuffer = ArrayBuffer as unknown as new (
+  bytes: number,
+  options: { maxByteLength: number },
+) => Resizable;
+
+function freeable(size: number): Float32Array {
+  const bytes = size * Float32Array.BYTES_PER_ELEMENT;
+  return new Float32Array(new ResizableBuffer(bytes, { maxByteLength: bytes }), 0, size);
 }
 
 /** `past.*` of scale k: the keys and values of the scales before it, R h P d each. */
 export const pastOf = (cache: KvCache, k: number): Tensors => views(cache, k, "past");
 
-/** `next.*` of scale k: where it writes its own behind those. None at the last scale. */
-export const nextOf = (cache: KvCache, k: number): Tensors =>
-  k + 1 < cache.config.patchNums.length ? views(cache, k + 1, "next") : {};
+/** `next.*` of scale k: where it writes its own behind those. */
+export const nextOf = (cache: KvCache, k: number): Tensors => views(cache, k + 1, "next");
 
 /** What scale k reads, under names that begin so. */
 function views({ config, rows, buffers }: KvCache, k: number, prefix: string): Tensors {

@@ -14,7 +14,13 @@ import { readPth } from "../formats/pth.ts";
 import { dequantizeLazily } from "../formats/quantize.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { checkWeights, countParams } from "../nn/spec.ts";
-import { type Backend, type BackendName, openBackend, type Session } from "../tensor/backend.ts";
+import {
+  type Backend,
+  type BackendName,
+  openBackend,
+  type Session,
+  type Tensors,
+} from "../tensor/backend.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { decoderRanges } from "./calibrate.ts";
 import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
@@ -85,9 +91,11 @@ const GRAPHS = {
   decode: decodeGraph,
   encode: encodeGraph,
   quantize: quantizeGraph,
-} as const satisfies Record<string, (parts: VarParts) => Graph>;
+} as const satisfies Record<string, (parts: VarParts, precision: Precision) => Graph>;
 /** Those whose results are large go to memory that the sampler keeps. */
 const INTO: ReadonlySet<string> = new Set(["scale", "head"]);
+/** Bytes of a class's weights from which on they are not held. */
+const LARGE = 2 ** 27;
 /** `advance 3`: from the codes of scale 3 to the next. */
 type GraphName = keyof typeof GRAPHS | `advance ${number}`;
 
@@ -157,13 +165,32 @@ export class Var {
     return session;
   }
 
+  /**
+   * Runs a graph that a batch runs once. One of large weights is compiled for this run alone: they are mapped from
+   * their file, read, and not held while the others run (403 MB of 1.5 GB for d16, for 0.15 s a batch).
+   */
+  async runOnce(name: GraphName, feeds: Tensors): Promise<Tensors> {
+    const { depth, width, sharedAdaLN } = this.config;
+    const isHeld = sharedAdaLN || this.precision !== "fp32" || 24 * depth * width ** 2 < LARGE;
+    if (isHeld) return (await this.session(name)).run(feeds);
+    const session = await this.#compile(name);
+    try {
+      return await session.run(feeds);
+    } finally {
+      await session.release();
+    }
+  }
+
   async #compile(name: GraphName): Promise<Session> {
     const { backend, threads, ranges: keep = (find) => find() } = this.#options;
     const engine = typeof backend === "object" ? backend : await openBackend(backend);
-    const compile = (g: Graph) => engine.compile(g, { threads, resultsInto: INTO.has(g.name) });
+    // From codes to the next scale is so little work that waking a second thread takes longer.
+    const own = name.startsWith("advance") ? 1 : threads;
+    const compile = (g: Graph) =>
+      engine.compile(g, { threads: own, resultsInto: INTO.has(g.name) });
     const graph =
       name in GRAPHS
-        ? GRAPHS[name as keyof typeof GRAPHS](this.#parts)
+        ? GRAPHS[name as keyof typeof GRAPHS](this.#parts, this.precision)
         : advanceGraph(this.#parts, Number(name.split(" ")[1]));
     const { precision } = this;
     const ranges: DecoderRanges = needsRanges(name, precision)

@@ -54,7 +54,11 @@ export class RowFilter {
   readonly #temperature: number;
   readonly #size: number;
   readonly #bucketOf: Uint16Array;
-  readonly #tally = new Float64Array(BUCKETS);
+  readonly #tally = new Int32Array(BUCKETS);
+  readonly #mass = new Float64Array(BUCKETS);
+  readonly #all: Int32Array;
+  #min = 0;
+  #max = 0;
   readonly #order: Int32Array;
 
   /** @param size V, the length of a row */
@@ -62,6 +66,7 @@ export class RowFilter {
     checkFilter(options);
     const { topK = 0, topP = 0, temperature = 1 } = options;
     this.#size = size;
+    this.#all = Int32Array.from({ length: size }, (_, v) => v);
     this.#topK = topK === 0 ? size : Math.min(topK, size);
     this.#cut = topP === 0 ? -1 : Math.fround(1 - topP); // compared in float32, as the official code does
     this.#temperature = temperature;
@@ -93,35 +98,50 @@ export class RowFilter {
     return this.codes[this.count - 1]!; // rounding left a crumb
   }
 
-  /** Copies the finite logits, divided by the temperature. */
+  /** Copies the finite logits, divided by the temperature, and finds the least and the largest. */
   #gather(logits: Float32Array, start: number): void {
     const { codes, values } = this; // names of their own: the loops below run for every code of every token
     const size = this.#size;
     const temperature = this.#temperature;
-    let count = 0;
+    let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    let isNumber = true;
     for (let v = 0; v < size; v++) {
-      const logit = logits[start + v]!;
-      if (logit === Number.NEGATIVE_INFINITY) continue;
-      if (!(logit < Number.POSITIVE_INFINITY)) {
-        throw new RangeError(
-          `logit of code ${v} is ${logit}: the model's weights or inputs have diverged`,
-        );
-      }
-      codes[count] = v;
-      values[count++] = logit / temperature;
+      const value =
+        temperature === 1 ? logits[start + v]! : Math.fround(logits[start + v]! / temperature);
+      values[v] = value;
+      if (value < min) min = value;
+      if (value > max) max = value;
+      if (Number.isNaN(value)) isNumber = false;
     }
-    if (count === 0)
+    if (!isNumber || max === Number.POSITIVE_INFINITY) refuse(logits, start);
+    if (max === Number.NEGATIVE_INFINITY)
       throw new RangeError("all logits of a row are -infinity: nothing can be drawn");
-    this.count = count;
+    codes.set(this.#all);
+    this.count = size;
+    this.#max = max;
+    this.#min = min === Number.NEGATIVE_INFINITY ? this.#dropInfinite() : min;
+  }
+
+  /** Drops what is -infinity; returns the least of the others. */
+  #dropInfinite(): number {
+    const { codes, values, count } = this;
+    let kept = 0;
+    let min = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < count; i++) {
+      const value = values[i]!;
+      if (value === Number.NEGATIVE_INFINITY) continue;
+      if (value < min) min = value;
+      codes[kept] = codes[i]!;
+      values[kept++] = value;
+    }
+    this.count = kept;
+    return min;
   }
 
   /** Drops what lies below the k-th largest; its equals stay. */
   #keepLargest(): void {
     const { codes, values, count } = this;
-    const bucketOf = this.#bucketOf;
-    const tally = this.#tally.fill(0);
-    this.#spread();
-    for (let i = 0; i < count; i++) tally[bucketOf[i]!]!++;
+    const tally = this.#spread();
     let wanted = this.#topK;
     let bucket = BUCKETS - 1;
     while (tally[bucket]! < wanted) wanted -= tally[bucket--]!;
@@ -130,18 +150,18 @@ export class RowFilter {
     let kept = 0;
     for (let i = 0; i < count; i++) {
       const value = values[i]!;
-      if (value < least) continue;
-      codes[kept] = codes[i]!;
-      values[kept++] = value;
+      codes[kept] = codes[i]!; // written over where it is not kept: no branch to mispredict
+      values[kept] = value;
+      kept += value < least ? 0 : 1;
     }
     this.count = kept;
+    this.#min = least;
   }
 
   /** exp(l - max) of what is left, and the sum. */
   #weigh(): void {
     const { values, weights, count } = this;
-    let max = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < count; i++) if (values[i]! > max) max = values[i]!;
+    const max = this.#max;
     let total = 0;
     for (let i = 0; i < count; i++) {
       const weight = Math.exp(values[i]! - max);
@@ -155,15 +175,15 @@ export class RowFilter {
   #keepMass(): void {
     const { codes, values, weights, count } = this;
     const bucketOf = this.#bucketOf;
-    const tally = this.#tally.fill(0);
+    const mass = this.#mass.fill(0);
     const scale = 1 / this.total;
     this.#spread();
-    for (let i = 0; i < count; i++) tally[bucketOf[i]!]! += this.#share(i, scale);
+    for (let i = 0; i < count; i++) mass[bucketOf[i]!]! += this.#share(i, scale);
     let below = 0;
     let bucket = 0;
     // The last bucket holds the largest, which always stays.
-    while (bucket < BUCKETS - 1 && Math.fround(below + tally[bucket]!) <= this.#cut) {
-      below += tally[bucket++]!;
+    while (bucket < BUCKETS - 1 && Math.fround(below + mass[bucket]!) <= this.#cut) {
+      below += mass[bucket++]!;
     }
     const inside = this.#sortBucket(bucket);
     const last = bucket === BUCKETS - 1 ? inside - 1 : inside;
@@ -190,21 +210,19 @@ export class RowFilter {
     return Math.fround(this.weights[i]! * scale);
   }
 
-  /** Puts each value into its bucket; the largest value is always in the last one. */
-  #spread(): void {
+  /** Puts each value into its bucket, the largest into the last one; returns how many each has. */
+  #spread(): Int32Array {
     const { values, count } = this;
     const bucketOf = this.#bucketOf;
-    let min = values[0]!;
-    let max = min;
-    for (let i = 1; i < count; i++) {
-      const value = values[i]!;
-      if (value < min) min = value;
-      else if (value > max) max = value;
-    }
+    const tally = this.#tally.fill(0);
+    const [min, max] = [this.#min, this.#max];
     const scale = max > min ? (BUCKETS - 1) / (max - min) : 0;
     for (let i = 0; i < count; i++) {
-      bucketOf[i] = BUCKETS - 1 - (((max - values[i]!) * scale) | 0);
+      const bucket = BUCKETS - 1 - (((max - values[i]!) * scale) | 0);
+      bucketOf[i] = bucket;
+      tally[bucket]!++;
     }
+    return tally;
   }
 
   /** The places of one bucket into `#order`, ascending by value, then by code (shell sort). Returns how many. */
@@ -229,4 +247,11 @@ export class RowFilter {
     }
     return n;
   }
+}
+
+function refuse(logits: Float32Array, start: number): never {
+  const v = logits.subarray(start).findIndex((logit) => !(logit < Number.POSITIVE_INFINITY));
+  throw new RangeError(
+    `logit of code ${v} is ${logits[start + v]}: the model's weights or inputs have diverged`,
+  );
 }

@@ -3,6 +3,7 @@
 import type { Tensor } from "../formats/dtype.ts";
 import { type Batch, scaleLogits, startBatch } from "./batch.ts";
 import { latentSide } from "./config.ts";
+import { freeKvCache } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import {
   chanceOf,
@@ -77,24 +78,28 @@ export async function* drawOrders(
   for (let at = 0; at < orders.length; at += batch)
     batches.push(await started(model, orders.slice(at, at + batch)));
   const classes = orders.map(({ label }) => label);
-  for (const [scale, side] of model.patchNums.entries()) {
-    for (const each of batches) {
+  try {
+    for (const [scale, side] of model.patchNums.entries()) {
+      for (const each of batches) {
+        signal?.throwIfAborted();
+        await runScale(model, each, scale);
+      }
       signal?.throwIfAborted();
-      await runScale(model, each, scale);
+      const fHat = stack(batches.map((each) => each.fHat));
+      const decode = once(() => decodeMaps(model, fHat, { batch, signal }));
+      yield {
+        scale,
+        of: K,
+        side,
+        classes,
+        ids: stack(batches.map((each) => each.ids)),
+        fHat,
+        images: async () => toUnit(await decode()),
+        pictures: async () => toPictures(await decode()),
+      };
     }
-    signal?.throwIfAborted();
-    const fHat = stack(batches.map((each) => each.fHat));
-    const decode = once(() => decodeMaps(model, fHat, { batch, signal }));
-    yield {
-      scale,
-      of: K,
-      side,
-      classes,
-      ids: stack(batches.map((each) => each.ids)),
-      fHat,
-      images: async () => toUnit(await decode()),
-      pictures: async () => toPictures(await decode()),
-    };
+  } finally {
+    for (const { batch: left } of batches) freeKvCache(left.cache); // where the caller stopped early
   }
 }
 
@@ -178,7 +183,8 @@ async function started(model: Var, orders: readonly Order[]): Promise<Progress> 
 /** Transformer, guidance, draw, and what the next scale reads. */
 async function runScale(model: Var, at: Progress, k: number): Promise<void> {
   const { batch, x } = at;
-  const logits = k <= at.lastDrawn ? await scaleLogits(model, batch, { k, x }) : undefined;
+  const isLast = k === at.lastDrawn;
+  const logits = k <= at.lastDrawn ? await scaleLogits(model, batch, { k, x, isLast }) : undefined;
   const { ids, rows } = drawRows(model, at, { k, logits });
   const advance = await model.session(`advance ${k}`);
   const next = await advance.run({ rows, before: at.fHat });

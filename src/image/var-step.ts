@@ -2,16 +2,19 @@
 
 import type { WeightMap } from "../formats/lazy.ts";
 import { type Bind, bindConstants } from "../nn/bind.ts";
+import { linear } from "../nn/layers.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
 import { imageSide, latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { cacheNames } from "./kv-cache.ts";
+import type { Precision } from "./precision.ts";
 import { nextInput, quantize, spread } from "./quantizer.ts";
 import {
   condition,
   embedMaps,
   head,
   type KeyValue,
+  linearOnce,
   type Modulation,
   modulation,
   positions,
@@ -32,13 +35,14 @@ export interface VarParts {
  * What depends on the class only, once per picture.
  * labels R -> `start` R 1 C (first token with its place), `blocks` R depth 6 C, `head` R 2 C.
  */
-export function classGraph({ config, weights }: VarParts): Graph {
+export function classGraph({ config, weights }: VarParts, precision: Precision = "fp32"): Graph {
   const g = createGraph("class");
   const p = bindConstants(g, weights);
   const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
   const first = slice(positions(g, p, config), { axis: 1, end: 1 }); // 1 1 C
   output(g, "start", add(startToken(cond, p), first));
-  const rows = modulationRows(cond, p, config);
+  // The rewrite for 8 bits knows products with the matrix on the right.
+  const rows = modulationRows(cond, p, config, precision === "fp32" ? linearOnce : linear);
   output(g, "blocks", rows.blocks);
   output(g, "head", rows.head);
   return g;
@@ -49,8 +53,9 @@ export function modulationRows(
   cond: Value,
   p: Bind,
   config: VarConfig,
+  product: typeof linear = linear,
 ): { blocks: Value; head: Value } {
-  const { blocks, head } = modulation(cond, p, config);
+  const { blocks, head } = modulation(cond, p, config, product);
   const R = cond.shape[0]!;
   const all = concat(
     blocks.map((six) => reshape(six, [six.shape[0]!, 1, 6, config.width])),

@@ -50,15 +50,30 @@ export interface KeyValue {
 export const condition = (labels: Value, p: Bind): Value =>
   embedding(p("class_emb.weight"), labels);
 
-/** AdaLN: the modulation of all layers, computed once per sample as it is the same for all tokens. cond B C. */
-export function modulation(cond: Value, p: Bind, config: VarConfig): Modulation {
+/**
+ * `linear` for few rows and a matrix that is read once: on the left of the product the runtime takes it as it lies in
+ * its file, on the right it would repack it first. x B in -> B out.
+ */
+export const linearOnce = (x: Value, p: Bind): Value =>
+  add(transpose(matmul(p("weight"), x, { transB: true }), [1, 0]), p("bias"));
+
+/**
+ * AdaLN: the modulation of all layers, computed once per sample as it is the same for all tokens. cond B C.
+ * @param product `linear`, or `linearOnce` for a graph that is run once
+ */
+export function modulation(
+  cond: Value,
+  p: Bind,
+  config: VarConfig,
+  product: typeof linear = linear,
+): Modulation {
   if (!config.adaLN) return plainNorms(cond, p, config);
   const { depth, width: C, sharedAdaLN } = config;
   const B = cond.shape[0]!;
   const active = silu(cond);
   const ada = (name: string, parts: number) =>
     reshape(
-      inScope(active, p, name, (q) => linear(active, q)),
+      inScope(active, p, name, (q) => product(active, q)),
       [B, parts, C],
     );
   const shared = sharedAdaLN ? ada("shared_ada_lin.1", 6) : undefined;

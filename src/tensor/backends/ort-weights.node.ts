@@ -38,14 +38,14 @@ interface Sorted {
 export interface DiskOptions extends CacheOptions {
   /**
    * Data that has to be computed is written into the cache when there are more bytes of it than this, and computed at
-   * every compile into the model otherwise. Default 64 MiB.
+   * every compile into the model otherwise. Default 32 MiB.
    */
   computedInModel?: number;
 }
 
 /** The constants of a graph for onnxruntime-node. */
 export const placeOnDisk =
-  ({ computedInModel = 2 ** 26, ...cache }: DiskOptions = {}): PlaceWeights =>
+  ({ computedInModel = 2 ** 25, ...cache }: DiskOptions = {}): PlaceWeights =>
   async (weights) => {
     const { model, mapped, written } = onOneDrive(sortWeights(weights, computedInModel), {
       weights,

@@ -1,0 +1,32 @@
+/** Memory for keys and values: what a scale writes is what the next one reads, and freeing gives it back. */
+
+import { expect, test } from "vitest";
+import { varConfig } from "./config.ts";
+import { freeKvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
+
+const config = varConfig(2, { patchNums: [1, 2, 3, 4], width: 32, heads: 2 });
+
+test("a scale reads where the scale before it wrote, and writes elsewhere", () => {
+  const cache = kvCache(config, 2);
+  expect(pastOf(cache, 0)["past.k.0"]!.shape).toEqual([2, 2, 0, 16]);
+  for (const k of [0, 1, 2]) {
+    const [past, next] = [pastOf(cache, k), nextOf(cache, k)];
+    expect(Object.keys(next)).toEqual(["next.k.0", "next.v.0", "next.k.1", "next.v.1"]);
+    (next["next.v.1"]!.data as Float32Array).fill(k + 1);
+    expect(new Set(past["past.v.1"]!.data as Float32Array)).toEqual(new Set(k ? [k] : []));
+    const read = pastOf(cache, k + 1)["past.v.1"]!;
+    expect(read.shape).toEqual([2, 2, [1, 5, 14][k], 16]);
+    expect(new Set(read.data as Float32Array)).toEqual(new Set([k + 1]));
+  }
+});
+
+test("freeing what the last scale does not read leaves what it reads", () => {
+  const cache = kvCache(config, 1);
+  const buffers = () => cache.buffers.map((set) => set.get("k.0")!.buffer.byteLength);
+  expect(buffers()).toEqual([5, 14].map((tokens) => tokens * 32 * 4)); // scales 2 and 3 read those
+  freeKvCache(cache, 3);
+  expect(buffers()).toEqual([0, 14 * 32 * 4]);
+  freeKvCache(cache);
+  freeKvCache(cache);
+  expect(buffers()).toEqual([0, 0]);
+});
