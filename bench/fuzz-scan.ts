@@ -21,7 +21,7 @@ async function main(): Promise<void> {
   const begin = performance.now();
   for (let i = 0; i < count; i++) {
     const { name, bytes } = input(random);
-    const before = performance.now();
+    const before = process.cpuUsage();
     try {
       const { verdict, findings } = await scanSource(bytes, { name, limits });
       if (!VERDICTS.includes(verdict)) throw new Error(`the verdict ${verdict}`);
@@ -40,7 +40,9 @@ async function main(): Promise<void> {
       console.error(Buffer.from(bytes).toString("base64"));
       process.exit(1);
     }
-    slowest = Math.max(slowest, performance.now() - before);
+    // Time of the processor: others may use the machine meanwhile.
+    const { user, system } = process.cpuUsage(before);
+    slowest = Math.max(slowest, (user + system) / 1000);
     if ((i + 1) % 50_000 === 0) console.log(i + 1, verdicts, `slowest ${slowest.toFixed(0)} ms`);
   }
   const result = {
@@ -54,7 +56,7 @@ async function main(): Promise<void> {
     loadsTried: loads,
     loaded,
     thrown: 0,
-    slowestInputMs: Math.round(slowest),
+    slowestInputCpuMs: Math.round(slowest),
     peakResidentMB: Math.round(process.resourceUsage().maxRSS / 1024),
     minutes: Number(((performance.now() - begin) / 60_000).toFixed(1)),
   };

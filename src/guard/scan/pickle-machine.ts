@@ -193,10 +193,10 @@ const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 /** UTF-8. Python also lets single surrogates pass; their exact value never matters here. */
 export function decode(m: Machine, raw: Uint8Array): string {
   if (raw.length < 64) {
-    let text = "";
     let i = 0;
-    for (; i < raw.length && raw[i]! < 128; i++) text += String.fromCharCode(raw[i]!);
-    if (i === raw.length) return text;
+    while (i < raw.length && raw[i]! < 128) i++;
+    // At once, not letter by letter: that would leave a rope for the garbage collector.
+    if (i === raw.length) return String.fromCharCode.apply(null, raw as unknown as number[]);
   }
   try {
     return STRICT.decode(raw);

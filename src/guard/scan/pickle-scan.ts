@@ -57,12 +57,13 @@ export interface PickleOptions {
   readonly persistent?: ((id: PickleValue) => PickleValue) | undefined;
   /** Bytes of the file that are held at once. */
   readonly window?: number;
+  /** The longest line of protocol 0 that is followed. */
+  readonly maxLine?: number;
   /** Opcodes allowed. */
   readonly maxOps: number;
 }
 
 const WINDOW = 4 * 2 ** 20;
-/** The longest line of protocol 0 that is followed. */
 const MAX_LINE = 128 * 2 ** 20;
 /** Arguments up to this length are always inside the window. */
 const RESERVE = 2 ** 16;
@@ -162,7 +163,8 @@ async function refill(m: Machine, source: ByteSource, window: number): Promise<v
 
 /** Runs one pickle from `at`. Never throws for what the file holds. */
 export async function runPickle(options: PickleOptions): Promise<PickleRun> {
-  const { source, at = 0, allow, tolerant = false, persistent, window = WINDOW, maxOps } = options;
+  const { source, at = 0, allow, tolerant = false, persistent, maxOps } = options;
+  const { window = WINDOW, maxLine = MAX_LINE } = options;
   const watch = watcher(allow);
   const buf = await source.read(at, Math.min(window, source.size - at));
   const m = machine(watch, { buf, base: at, size: source.size, at: 0, tolerant, persistent });
@@ -177,7 +179,7 @@ export async function runPickle(options: PickleOptions): Promise<PickleRun> {
       } catch (error) {
         if (!(error instanceof Grow)) throw error;
         held *= 4;
-        if (held > MAX_LINE) halt(m, "a line that does not end");
+        if (held > maxLine) halt(m, "a line that does not end");
         m.at = m.opAt - m.base;
         await refill(m, source, held);
       }

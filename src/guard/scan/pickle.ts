@@ -12,6 +12,9 @@ const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
 const LEGACY_PROTOCOL = 1001;
 const MAX_STREAMS = 10_000;
 
+/** How bytes are run that are only perhaps a pickle: there may be many such places. */
+const GUESS = { tolerant: false, window: 2 ** 17, maxLine: 2 ** 20 };
+
 /** Runs the pickle at `at`, puts its notes into the report and counts its opcodes. */
 async function runInto(
   part: Part,
@@ -19,17 +22,19 @@ async function runInto(
   options: {
     tolerant: boolean;
     window?: number;
+    maxLine?: number;
     persistent?: (id: PickleValue) => PickleValue;
     allow?: ReturnType<typeof allowList>;
   },
 ): Promise<PickleRun> {
-  const { tolerant, persistent, window, allow = allowList() } = options;
+  const { tolerant, persistent, window, maxLine, allow = allowList() } = options;
   const result = await runPickle({
     source: part.source,
     at,
     allow,
     tolerant,
     ...(window ? { window } : {}),
+    ...(maxLine ? { maxLine } : {}),
     persistent: persistent ?? allow.torch.persistent,
     maxOps: opsLeft(part),
   });
@@ -69,8 +74,7 @@ async function scanRest(part: Part, start: number): Promise<void> {
   for (let n = 0; at < source.size; n++) {
     const rest = await peek(source, at, 16);
     if (rest.length < 16 && rest.every((b) => b === 10 || b === 13 || b === 32)) return;
-    const next =
-      n < MAX_STREAMS ? await runInto(part, at, { tolerant: false, window: 2 ** 17 }) : undefined;
+    const next = n < MAX_STREAMS ? await runInto(part, at, GUESS) : undefined;
     const named = next !== undefined && isTelling(next, rest[0]!);
     if (named) commit(part, next);
     if (!next?.stopped) {
@@ -96,7 +100,7 @@ async function searchHeads(part: Part, start: number): Promise<void> {
     const version = bytes[at + 1];
     if (version === undefined || version < 2 || version > 5) continue;
     tried++;
-    const result = await runInto(part, start + at, { tolerant: false, window: 2 ** 17 });
+    const result = await runInto(part, start + at, GUESS);
     if (isTelling(result, 0x80)) commit(part, result);
   }
   for (const needle of [[0x63], [0x28, 0x63], [0x28, 0x69]])
@@ -105,7 +109,7 @@ async function searchHeads(part: Part, start: number): Promise<void> {
       at >= 0 && n < 256;
       at = indexOf(bytes, needle, at + 1), n++
     ) {
-      const result = await runInto(part, start + at, { tolerant: false, window: 2 ** 17 });
+      const result = await runInto(part, start + at, GUESS);
       if (result.used > 0 && isTelling(result, needle[0]!)) commit(part, result);
     }
 }
@@ -127,6 +131,7 @@ export async function probePickle(
     allow: allowList(),
     persistent: () => null,
     window: 2 ** 20,
+    maxLine: 2 ** 20,
     maxOps: Math.min(opsLeft(part), 2_000_000),
   });
   part.scan.ops += result.ops;
@@ -159,7 +164,7 @@ async function followUnmarked(
     if (oddities && run.notes.length > 0) commit(part, run);
     if (run.end >= part.source.size) return;
     const [byte = 0] = await peek(part.source, run.end, 1);
-    run = await runInto(part, run.end, { tolerant: false, window: 2 ** 17 });
+    run = await runInto(part, run.end, GUESS);
     if (isTelling(run, byte)) return commit(part, run);
   }
 }
