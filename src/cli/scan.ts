@@ -1,7 +1,6 @@
 /** `underpaint scan PATH...`: what files would do to whoever loads them. Loads none of them. */
 
 import { statSync } from "node:fs";
-import { buffer } from "node:stream/consumers";
 import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
@@ -37,6 +36,7 @@ const MAX_STDIN = 2 ** 30;
 const HELP = `
 verdicts: malicious (runs code, or reads, writes, opens what the file's author wants), suspicious (does what no writer of
 models does), unreadable (cannot be judged), clean (nothing but data)
+folders: every file at any depth, but for .git, node_modules, __pycache__, .venv and links to folders; name those to scan them
 exit code: 0 nothing as bad as --fail-on, ${FOUND} something is, 2 a path cannot be read`;
 
 export function addScan(program: Command, terminal: Terminal): void {
@@ -102,12 +102,18 @@ async function scan(terminal: Terminal, { paths, flags, signal }: Job): Promise<
 const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
 async function scanStdin(flags: ScanFlags, signal: AbortSignal): Promise<FileReport> {
-  const held = await buffer(process.stdin);
-  if (held.length > MAX_STDIN)
-    throw new InputError(
-      `scan: standard input has ${bytes(held.length)}, at most ${bytes(MAX_STDIN)} are held; name a file instead`,
-    );
-  return scanSource(held, { name: flags.stdinName, signal });
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
+    signal.throwIfAborted();
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > MAX_STDIN)
+      throw new InputError(
+        `scan: standard input has more than the ${bytes(MAX_STDIN)} that are held; name a file instead`,
+      );
+  }
+  return scanSource(Buffer.concat(chunks), { name: flags.stdinName, signal });
 }
 
 /** Findings of one file that are shown before the rest is counted. */
@@ -139,7 +145,7 @@ function summary(
   const rank = (v: Verdict) => VERDICTS.indexOf(v);
   const failed = flags.failOn !== "never" && rank(verdict) >= rank(flags.failOn);
   if (failed) process.exitCode = FOUND;
-  const first = paths[0] ?? "PATH";
+  const first = paths.find((path) => path !== "-") ?? "FILE";
   terminal.say(
     terminal.dim(
       verdict === "clean"

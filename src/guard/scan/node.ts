@@ -29,7 +29,9 @@ export async function* filesUnder(path: string): AsyncGenerator<string> {
 }
 
 async function* walk(folder: string): AsyncGenerator<string> {
-  const entries = await node.fs.readdir(folder, { withFileTypes: true }).catch(() => []);
+  const entries = await node.fs.readdir(folder, { withFileTypes: true }).catch(() => undefined);
+  // A folder that cannot be read is reported like a file that cannot: nobody knows what is in it.
+  if (!entries) return yield folder;
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const entry of entries) {
     const path = node.path.join(folder, entry.name);
@@ -50,6 +52,10 @@ export async function scanFile(
   options: { limits?: Partial<ScanLimits>; signal?: AbortSignal } = {},
 ): Promise<FileReport> {
   try {
+    // Opening a pipe would wait for whoever writes into it.
+    const info = await node.fs.stat(path).catch(() => undefined);
+    if (info && !info.isFile())
+      throw new InputError(`${path}: it is not a plain file that can be read`, { path });
     const source = await openFile(path);
     try {
       return await scanSource(source, { name: path, ...options });
