@@ -1,6 +1,7 @@
 /**
- * Speed and memory of the scanner: `npx tsx bench/scan.ts [rounds]`, on a quiet machine. Every figure is of a process of
- * its own. Results go to results/scan.md and scan.json. Other scanners are not run: see the note in the results.
+ * Speed and memory of the scanner: `npx tsx bench/scan.ts [speed|split]`, on a quiet machine; without a word, both. Every
+ * figure is of a process of its own. Results go to results/scan.md and scan.json, where what was not measured stays as it
+ * was. Other scanners are not run: see the note in the results.
  */
 
 import { execFileSync } from "node:child_process";
@@ -12,7 +13,8 @@ import { fileURLToPath } from "node:url";
 import { host } from "./machine.ts";
 import { manyOpcodes, npy, safetensors, torchLegacy, torchZip } from "./scan-cases.ts";
 
-const rounds = Number(process.argv[2] ?? 5);
+const only = process.argv[2];
+const ROUNDS = 5;
 const MB = 1e6;
 const WORKER = fileURLToPath(new URL("scan-worker.ts", import.meta.url));
 const MANIFEST = fileURLToPath(
@@ -90,9 +92,9 @@ async function speeds(folder: string) {
             : "a.pt",
     );
     await make(path);
-    const runs = Array.from({ length: rounds }, () => scanOnce(path)).sort((a, b) => a.ms - b.ms);
+    const runs = Array.from({ length: ROUNDS }, () => scanOnce(path)).sort((a, b) => a.ms - b.ms);
     await rm(path);
-    const median = runs[Math.floor(rounds / 2)]!;
+    const median = runs[Math.floor(ROUNDS / 2)]!;
     rows.push({
       what,
       bytes,
@@ -153,27 +155,33 @@ project's own study of them (picklescan 1.0.5 of July 2026, modelscan 0.8.6+ of 
 async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "scan-bench-"));
   try {
-    const rows = await speeds(folder);
-    const files = split();
-    const facts = { date: new Date().toISOString().slice(0, 10), ...host(), rounds };
-    const result = { ...facts, speeds: rows, split: files };
     const at = (name: string) => new URL(`results/${name}`, import.meta.url);
+    const before = existsSync(at("scan.json"))
+      ? JSON.parse(readFileSync(at("scan.json"), "utf8"))
+      : {};
+    const result: Result = {
+      date: new Date().toISOString().slice(0, 10),
+      ...host(),
+      rounds: ROUNDS,
+      speeds: only === "split" ? before.speeds : await speeds(folder),
+      split: only === "speed" ? before.split : split(),
+    };
     writeFileSync(at("scan.json"), `${JSON.stringify(result, null, 2)}\n`);
     writeFileSync(at("scan.md"), page(result));
-    console.log(files);
+    console.log(result.split);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function page({
-  speeds: rows,
-  split: files,
-  ...facts
-}: { speeds: Awaited<ReturnType<typeof speeds>>; split: ReturnType<typeof split> } & Record<
-  string,
-  unknown
->): string {
+type Result = ReturnType<typeof host> & {
+  readonly date: string;
+  readonly rounds: number;
+  readonly speeds: Awaited<ReturnType<typeof speeds>>;
+  readonly split: ReturnType<typeof split>;
+};
+
+function page({ speeds: rows, split: files, ...facts }: Result): string {
   const lines = rows.map(
     (r) =>
       `| ${r.what} | ${(r.bytes / MB).toFixed(0)} MB | ${r.ms[1]} (${r.ms[0]}-${r.ms[2]}) | **${r.mbPerSecond} MB/s** | ${r.wanted} | ${r.readMB} MB | ${r.peakMiB} MiB | ${r.verdict} |`,

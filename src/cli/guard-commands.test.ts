@@ -1,14 +1,15 @@
-/** keygen, sign, verify and ledger as a user calls them: what they print, write, refuse and end with. */
+/** scan, keygen, sign, verify and ledger as a user calls them: what they print, write, refuse and end with. */
 
-import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openLedger } from "../guard/ledger/node.ts";
 import { readPrivateKey } from "../guard/sign/keys.ts";
 import { addKeygen } from "./keygen.ts";
 import { addLedger } from "./ledger.ts";
+import { addScan } from "./scan.ts";
 import { addSign } from "./sign.ts";
 import { addVerify } from "./verify.ts";
 
@@ -30,7 +31,7 @@ async function underpaint(...args: string[]) {
     dim: (text: string) => text,
   };
   const program = new Command().exitOverride();
-  for (const add of [addKeygen, addSign, addVerify, addLedger]) add(program, terminal);
+  for (const add of [addKeygen, addSign, addVerify, addLedger, addScan]) add(program, terminal);
   const before = process.exitCode;
   process.exitCode = 0;
   try {
@@ -136,4 +137,79 @@ test("a ledger is shown, verified, proved and witnessed; a fork and a rollback a
   const bad = await underpaint(...verify);
   expect(bad.code).toBe(1);
   expect(JSON.parse(bad.out).problems[0].what).toMatch(/altered/);
+});
+
+describe("scan", () => {
+  const EVIL = "cposix\nsystem\n(S'true'\ntR.";
+  beforeEach(async () => {
+    await mkdir(path("models", "deep", ".hidden"), { recursive: true });
+    await writeFile(path("models", "fine.pkl"), "\x80\x02}.", "latin1");
+    await writeFile(path("models", "deep", "config.json"), '{"auto_map": {"AutoModel": "m.M"}}');
+    await writeFile(path("models", "deep", ".hidden", "evil.bin"), EVIL);
+    await writeFile(path("models", "cut.pkl"), "\x80\x02}", "latin1");
+    await symlink("/nowhere", path("models", "link.pt"));
+  });
+
+  test("--json prints one object a line for every file at any depth", async () => {
+    const { out, code } = await underpaint("scan", path("models"), "--json");
+    const reports = out.split("\n").map((line) => JSON.parse(line));
+    expect(reports.map((r) => [r.file.slice(path("models").length + 1), r.verdict])).toEqual([
+      ["cut.pkl", "unreadable"],
+      ["deep/.hidden/evil.bin", "malicious"],
+      ["deep/config.json", "suspicious"],
+      ["fine.pkl", "clean"],
+      ["link.pt", "unreadable"],
+    ]);
+    expect(reports[1].findings[0]).toMatchObject({
+      rule: "pickle-name",
+      severity: "malicious",
+      at: 24,
+      effect: expect.stringContaining('posix.system("true")'),
+      why: expect.stringContaining("not on the list"),
+    });
+    expect(code).toBe(3);
+  });
+
+  test.each([
+    ["fine.pkl", "unreadable", 0],
+    ["cut.pkl", "unreadable", 3],
+    ["cut.pkl", "suspicious", 0],
+    ["deep/config.json", "suspicious", 3],
+    ["deep/config.json", "malicious", 0],
+    ["deep", "malicious", 3],
+    ["deep", "never", 0],
+  ])("%s with --fail-on %s ends with %i", async (file, failOn, code) => {
+    expect((await underpaint("scan", path("models", file), "--fail-on", failOn)).code).toBe(code);
+  });
+
+  test("people see what a file would do, where and why, and what to do next", async () => {
+    const { out, err } = await underpaint("scan", path("models"));
+    expect(out).toMatch(/malicious .*evil\.bin {2}\(.*\)\n {4}byte 24: calls posix\.system/);
+    expect(err).toMatch(/malicious +1\n.*suspicious +1\n.*unreadable +2\n.*clean +1/s);
+    expect(err).toContain("next: underpaint scan");
+  });
+
+  test("--sarif is one log with every finding and its byte", async () => {
+    const { out } = await underpaint("scan", path("models"), "--sarif");
+    const { version, runs } = JSON.parse(out);
+    expect([version, runs.length]).toEqual(["2.1.0", 1]);
+    const uris = runs[0].results.map(
+      (r: { locations: { physicalLocation: { artifactLocation: { uri: string } } }[] }) =>
+        r.locations[0]!.physicalLocation.artifactLocation.uri,
+    );
+    expect(uris.filter((uri: string) => uri.endsWith("evil.bin")).length).toBeGreaterThan(0);
+    expect(uris.some((uri: string) => uri.endsWith("fine.pkl"))).toBe(false);
+  });
+
+  test("--html writes one page; what cannot be asked for is refused in a sentence", async () => {
+    await underpaint("scan", path("models"), "--html", path("page.html"));
+    expect(await readFile(path("page.html"), "utf8")).toContain("evil.bin");
+    await expect(underpaint("scan", path("nothing"))).rejects.toThrow(/no such file or folder/);
+    await expect(underpaint("scan", path("models"), "--json", "--sarif")).rejects.toThrow(
+      /choose one/,
+    );
+    await expect(underpaint("scan", path("models"), "--fail-on", "x")).rejects.toThrow(/choices/i);
+    await expect(underpaint("scan", path("models"), "--bogus")).rejects.toThrow(/unknown option/);
+    await expect(underpaint("scan")).rejects.toThrow(/missing required argument/);
+  });
 });
