@@ -50,7 +50,7 @@ describe.skipIf(!found)(
   () => {
     const keys = async (type: KeyType) => {
       const key = await generateKey(type);
-    const [privatePem, publicPem] = [await key.exportPem(), key.publicKey.pem];
+      const [privatePem, publicPem] = [await key.exportPem(), key.publicKey.pem];
       const [own, pub] = [join(home, "own.key"), join(home, "own.pub")];
       writeFileSync(own, privatePem);
       writeFileSync(pub, publicPem);

@@ -21,9 +21,23 @@ const COMMON: Table = [
   ["copyreg _reconstructor", reconstructor],
 ];
 
+/** Made when the first name is looked up: most parts of an archive hold none. */
 export function allowList(): AllowList {
-  const torch = torchScene();
-  return { rules: new Map([...COMMON, ...torch.table]), torch };
+  let made: AllowList | undefined;
+  const open = (): AllowList => {
+    if (made) return made;
+    const torch = torchScene();
+    made = { rules: new Map([...COMMON, ...torch.table]), torch };
+    return made;
+  };
+  return {
+    get rules() {
+      return open().rules;
+    },
+    get torch() {
+      return open().torch;
+    },
+  };
 }
 
 /** Python 3 reads these names of Python 2 in protocols 0 to 2 (Lib/_compat_pickle.py, the ones that matter). */

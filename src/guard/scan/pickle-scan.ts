@@ -85,7 +85,7 @@ interface Watched extends Watcher {
 const MAX_NOTES = 200;
 
 /** Collects what happens. One note for each name, however often it is used. */
-function watcher({ rules }: AllowList): Watched {
+function watcher(allow: AllowList): Watched {
   const notes: Note[] = [];
   const noteOf = new Map<string, number>();
   const oddities = new Set<string>();
@@ -109,6 +109,7 @@ function watcher({ rules }: AllowList): Watched {
         return { rule: undefined, id };
       }
       const modern = renamed(module, protocol);
+      const { rules } = allow;
       const rule = rules.get(`${module} ${name}`);
       if (rule && (modern === module || rules.has(`${modern} ${name}`))) return { rule, id: -1 };
       self.denied++;
@@ -202,13 +203,17 @@ export async function runPickle(options: PickleOptions): Promise<PickleRun> {
   };
 }
 
-/** Whether a stream that need not be a pickle would do something as one. */
-export function isTelling(result: PickleRun, first: number): boolean {
+/**
+ * Whether a stream that need not be a pickle would do something as one.
+ * @param isText lines of words may look up a name by accident ("cos", "in"); they do not call it
+ */
+export function isTelling(result: PickleRun, first: number, { isText = false } = {}): boolean {
   const { notes, denied, used, dangerous, stopped } = result;
   const real = notes.some(
     (n) => n.rule === "pickle-computed-name" || (n.rule === "pickle-name" && hasRealName(n)),
   );
-  if (denied > 0 && real && (used > 0 || dangerous || stopped || first === 0x80)) return true;
+  const acts = used > 0 || stopped || (!isText && (dangerous || first === 0x80));
+  if (denied > 0 && real && acts) return true;
   return notes.some((n) => n.rule === "pickle-extension") && used > 0;
 }
 

@@ -35,7 +35,7 @@ async function runInto(
     tolerant,
     ...(window ? { window } : {}),
     ...(maxLine ? { maxLine } : {}),
-    persistent: persistent ?? allow.torch.persistent,
+    persistent: persistent ?? ((id) => allow.torch.persistent(id)),
     maxOps: opsLeft(part),
   });
   part.scan.ops += result.ops;
@@ -135,7 +135,8 @@ export async function probePickle(
     maxOps: Math.min(opsLeft(part), 2_000_000),
   });
   part.scan.ops += result.ops;
-  if (isTelling(result, head.bytes[0]!)) {
+  const isText = kinds.has("text") && !claimsModel(head);
+  if (isTelling(result, head.bytes[0]!, { isText })) {
     commit(part, result);
     found(part, "hidden-pickle", {
       severity: "suspicious",
