@@ -2,10 +2,10 @@
 
 import { randomBytes } from "node:crypto";
 import { InputError } from "../formats/errors.ts";
-import { isCanvas } from "./drawer.ts";
+import { type Batch, editOf, type Live, nextBatch } from "./batch.ts";
 import type { Engine } from "./engine.node.ts";
 import { isOver, type Job, type JobEvent, type JobPicture, type JobRequest, jobId } from "./job.ts";
-import type { Drawn, EditSource, FromDrawer, ServedModel, Wish } from "./protocol.ts";
+import type { Drawn, FromDrawer, ServedModel, Wish } from "./protocol.ts";
 import type { JobInput, JobStore } from "./store.node.ts";
 
 export interface QueueOptions {
@@ -44,21 +44,6 @@ export class Closing extends Error {
   constructor() {
     super("the server is shutting down; try again in a moment");
   }
-}
-
-/** A job on its way. */
-interface Live {
-  job: Job;
-  readonly input: JobInput | undefined;
-  /** Places still to be drawn. */
-  readonly waiting: number[];
-  /** Places being drawn. */
-  drawing: number;
-  readonly events: JobEvent[];
-  /** Its end has been told. */
-  told: boolean;
-  /** Wakes those who listen. */
-  readonly listeners: Set<() => void>;
 }
 
 /** Has a life: close it. */
@@ -205,6 +190,7 @@ export class JobQueue {
       drawing: 0,
       events: [],
       told: false,
+      alone: false,
       listeners: new Set(),
     };
     this.#live.set(job.id, live);
@@ -218,35 +204,24 @@ export class JobQueue {
     });
   }
 
-  async #drawAll(): Promise<void> {
-    for (let batch = this.#next(); batch; batch = this.#next()) await this.#drawBatch(batch);
-  }
-
-  /** The next batch: one picture of each job in turn, of one model; a canvas goes alone. */
   #next(): Batch | undefined {
-    const first = [...this.#live.values()].find(({ waiting }) => waiting.length > 0);
-    if (!first) return undefined;
-    const { model } = first.job.request;
-    const one = this.models.find(({ name }) => name === model)!;
-    const canvas = (live: Live) => {
-      const edit = editOf(live);
-      return edit !== undefined && isCanvas(one.info, { edit });
-    };
-    if (canvas(first)) return { model, picked: [{ live: first, place: first.waiting[0]! }] };
-    const open = [...this.#live.values()].filter(
-      (live) => live.job.request.model === model && live.waiting.length > 0 && !canvas(live),
-    );
-    const picked: Batch["picked"] = [];
-    for (let turn = 0; picked.length < this.#options.batch; turn++) {
-      const left = open.filter(({ waiting }) => waiting.length > turn);
-      if (left.length === 0) break;
-      for (const live of left.slice(0, this.#options.batch - picked.length))
-        picked.push({ live, place: live.waiting[turn]! });
-    }
-    return { model, picked };
+    const { batch: most } = this.#options;
+    return nextBatch([...this.#live.values()], { models: this.models, most });
   }
 
-  async #drawBatch({ model, picked }: Batch): Promise<void> {
+  /** While a batch is drawn, the one before is written to disk. */
+  async #drawAll(): Promise<void> {
+    let writing = Promise.resolve();
+    for (let batch = this.#next(); batch; batch = this.#next()) {
+      const { written } = await this.#drawBatch(batch);
+      await writing;
+      writing = written;
+    }
+    await writing;
+  }
+
+  /** Draws a batch; `written` when all that came of it is on disk. It never fails: jobs do. */
+  async #drawBatch({ model, picked }: Batch): Promise<{ written: Promise<void> }> {
     const { engine, onBatch, now } = this.#options;
     const stop = new AbortController();
     const lives = new Set(picked.map(({ live }) => live));
@@ -257,52 +232,57 @@ export class JobQueue {
       if (live.job.state === "queued") this.#tell(live, { state: "running" });
     }
     const begin = now();
-    let saved = Promise.resolve();
+    const saves: Promise<void>[] = [];
+    let failure: unknown;
     try {
-      const outcome = await engine.draw(
-        model,
-        picked.map((pick) => this.#wish(pick)),
-        {
-          signal: stop.signal,
-          onScale: (scale) => {
-            for (const drawn of scale.drawn) {
-              const { live, place } = picked[drawn.wish]!;
-              if (isOver(live.job)) continue;
-              this.#tellScale(live, place, { scale, drawn });
-              if (scale.scale === scale.of - 1)
-                saved = saved.then(() => this.#finish(live, place, drawn));
-            }
-          },
+      const wishes = picked.map((pick) => this.#wish(pick));
+      const outcome = await engine.draw(model, wishes, {
+        signal: stop.signal,
+        onScale: (scale) => {
+          for (const drawn of scale.drawn) {
+            const { live, place } = picked[drawn.wish]!;
+            if (isOver(live.job)) continue;
+            this.#tellScale(live, place, { scale, drawn });
+            if (scale.scale < scale.of - 1) continue;
+            const save = this.#finish(live, place, drawn);
+            save.catch(() => {}); // its failure is heard after the batch
+            saves.push(save);
+          }
         },
-      );
-      await saved;
+      });
       if (outcome === "done") {
         const seconds = (now() - begin) / 1000;
         this.#pace += 0.2 * (seconds / picked.length - this.#pace);
         onBatch?.(picked.length, seconds);
       }
     } catch (error) {
-      await saved.catch(() => {});
-      // One bad wish must not take the others down with it: drawn alone, it fails alone.
-      const several = lives.size > 1 && error instanceof InputError;
-      for (const live of lives)
-        if (!several) await this.#end(live, { state: "failed", error: sentence(error) });
-      if (several) await this.#alone(picked);
+      failure = error;
     } finally {
-      for (const { live } of picked) live.drawing--;
       this.#running = undefined;
     }
-    for (const live of lives) await this.#endIfComplete(live);
+    return { written: this.#afterBatch(picked, { saves, failure }) };
   }
 
-  /** Each pick in a batch of its own. */
-  async #alone(picked: Batch["picked"]): Promise<void> {
-    for (const { live, place } of picked) {
-      if (isOver(live.job)) continue;
-      live.waiting.push(place);
-      const { model } = live.job.request;
-      await this.#drawBatch({ model, picked: [{ live, place }] });
+  async #afterBatch(
+    picked: Batch["picked"],
+    { saves, failure }: { saves: readonly Promise<void>[]; failure: unknown },
+  ): Promise<void> {
+    const lives = [...new Set(picked.map(({ live }) => live))];
+    try {
+      await Promise.all(saves);
+      if (failure) throw failure;
+    } catch (error) {
+      // One bad wish must not take the others down with it: drawn alone, it fails alone.
+      const again = lives.length > 1 && error instanceof InputError;
+      for (const { live, place } of again ? picked : []) {
+        live.alone = true;
+        if (!isOver(live.job)) live.waiting.push(place);
+      }
+      const end = { state: "failed", error: sentence(error) } as const;
+      if (!again) await Promise.all(lives.map((live) => this.#end(live, end)));
     }
+    for (const { live } of picked) live.drawing--;
+    await Promise.all(lives.map((live) => this.#endIfComplete(live)));
   }
 
   #wish({ live, place }: Batch["picked"][number]): Wish {
@@ -391,18 +371,7 @@ export class JobQueue {
   }
 }
 
-interface Batch {
-  readonly model: string;
-  readonly picked: { readonly live: Live; readonly place: number }[];
-}
-
 const PRUNE_EVERY = 100;
-
-function editOf({ job: { request }, input }: Live): EditSource | undefined {
-  if (!request.edit || !input) return undefined;
-  const { keepScales, blend, feather } = request.edit;
-  return { picture: input.picture, mask: input.mask, keepScales, blend, feather };
-}
 
 const sentence = (error: unknown): string =>
   error instanceof InputError ? error.message : `drawing failed: ${(error as Error).message}`;
