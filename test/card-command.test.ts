@@ -14,7 +14,7 @@ import { recipeRows, trainCommand, untold } from "../src/lab/command.ts";
 import { initWeights } from "../src/nn/spec.ts";
 import { rng } from "../src/tensor/rng.ts";
 import { VAR_RECIPE } from "../src/train/var.ts";
-import { VQVAE_RECIPE } from "../src/train/vqvae.ts";
+import { VQVAE_RECIPE } from "../src/train/vqvae-recipe.ts";
 
 /** The recipe that a command would run with. */
 async function parsed(command: string): Promise<Record<string, unknown>> {
@@ -66,6 +66,10 @@ const vqvaeRecipes = {
     augment: { flip: 0.5, hue: 0.02 },
   },
   "another shape": { ...VQVAE_RECIPE, seed: 7, model: tokenizer },
+  "all losses": {
+    ...{ ...VQVAE_RECIPE, model: labVqvaeConfig({ usingZnorm: true }), gan: 0.4, ganStart: 100 },
+    perceptualWeight: 0.5,
+  },
 };
 describe("the command of a tokenizer with", () => {
   test.each(Object.entries(vqvaeRecipes))("%s gives its recipe back", async (_, recipe) => {
@@ -100,9 +104,17 @@ describe("the command of a transformer with", () => {
   });
 });
 
+test("a network is told by its name, with the layers that are compared", () => {
+  const network = { name: "my net.onnx", hash: "0123 a,b" };
+  const recipe = plain({ ...VQVAE_RECIPE, network, model: labVqvaeConfig() });
+  expect(trainCommand(recipe, { kind: "vqvae", data: "emoji", run: "r" })).toContain(
+    "--perceptual 'my net.onnx' --perceptual-layers a,b",
+  );
+});
+
 test("what no flag sets is told beside the command", () => {
-  const recipe = plain({ ...VQVAE_RECIPE, model: labVqvaeConfig({ usingZnorm: true }) });
-  expect(untold(recipe, "vqvae")).toEqual(["usingZnorm true"]);
+  const recipe = plain({ ...VQVAE_RECIPE, model: labVqvaeConfig({ codebookInit: 0.1 }) });
+  expect(untold(recipe, "vqvae")).toEqual(["codebookInit 0.1"]);
   expect(untold(plain({ ...VAR_RECIPE, model: varModel(6) }), "var")).toEqual([]);
 });
 

@@ -8,9 +8,12 @@ import {
   patchSize,
   type VqvaeConfig,
 } from "../image/config.ts";
+import type { FeatureNet } from "../image/perceptual.ts";
 import { openRun } from "../train/run.node.ts";
-import { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "../train/vqvae.ts";
+import { vqvaeTask } from "../train/vqvae.ts";
+import { VQVAE_RECIPE, type VqvaeRecipe } from "../train/vqvae-recipe.ts";
 import { interruptible } from "./errors.ts";
+import { openFeatureNet } from "./feature-net.ts";
 import { givenFlags, listFlag, numberFlag } from "./flags.ts";
 import {
   AUGMENT_FLAGS,
@@ -34,12 +37,13 @@ import {
   train,
 } from "./training.ts";
 
-const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment">> = {
+const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment" | "network">> = {
   ...UPDATE_FLAGS,
   weightDecay: { sentence: "Decoupled weight decay", real: true, min: 0, max: 10 },
   l1: { sentence: "Weight of the mean absolute error", real: true, min: 0 },
   l2: { sentence: "Weight of the mean squared error", real: true, min: 0 },
   vq: { sentence: "Weight of the codebook and commitment loss", real: true, min: 0 },
+  perceptualWeight: { sentence: "Weight of the perceptual term", real: true, min: 0 },
   ema: {
     sentence: "Decay of the running mean of weights that becomes the model, 0 for none",
     real: true,
@@ -69,6 +73,19 @@ const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment">>
     min: 0,
     max: 1e9,
   },
+  gan: { sentence: "Weight of the adversarial term, 0 for none", real: true, min: 0 },
+  ganStart: { sentence: "Before the discriminator joins", unit: "updates", min: 0, max: 1e9 },
+  ganWarmup: { sentence: "Rise of the adversarial term", unit: "updates", min: 0, max: 1e9 },
+  ganLr: { sentence: "Highest learning rate of the discriminator", real: true, min: 0, max: 10 },
+  ganChannels: { sentence: "Width of the discriminator", unit: "channels", min: 8, max: 1024 },
+  ganLayers: { sentence: "Layers of the discriminator that halve the side", min: 1, max: 6 },
+  ganAugment: {
+    sentence: "Strength of colour, displacement and holes before pictures are judged",
+    real: true,
+    min: 0,
+    max: 1,
+  },
+  lecam: { sentence: "Weight of the LeCam term of the discriminator", real: true, min: 0 },
 };
 
 const MODEL_FLAGS: RecipeFlags<
@@ -90,6 +107,8 @@ const MODEL_FLAGS: RecipeFlags<
 
 interface VqvaeFlags extends SharedFlags {
   readonly strict: boolean;
+  readonly perceptual: string;
+  readonly perceptualLayers?: string;
 }
 
 export function addTrainVqvae(parent: Command, terminal: Terminal): void {
@@ -123,6 +142,12 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
     sentence: "Sides of the token maps; default those in use for the size",
   });
   command
+    .option(
+      "--perceptual <network>",
+      "Compare pictures through an ONNX file, lab:<data set>, a classifier's file, or off",
+      "off",
+    )
+    .option("--perceptual-layers <names>", "Values of the ONNX file to compare, as a,b,c")
     .option("--strict", "Stop at files that are broken, tiny, CMYK, animated, ...", false)
     .option("--cosine", "Choose codes by angle instead of by distance", start.usingZnorm)
     .option("--no-attention", "Leave out the attention of the deepest level")
@@ -143,7 +168,12 @@ async function run(
     signal,
   }: { data: string; flags: VqvaeFlags; command: Command; signal: AbortSignal },
 ): Promise<number> {
-  const recipe = { data, ...readVqvaeRecipe(command, earlierRecipe(flags.run)) };
+  const before = earlierRecipe(flags.run);
+  const network = await networkOf(flags, { command, before });
+  const recipe = {
+    ...{ data, ...readVqvaeRecipe(command, before) },
+    network: network ? { name: network.name, hash: network.hash } : null,
+  };
   const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
   if (flags.dryRun) {
     printPlan(terminal, vqvaeCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
@@ -156,7 +186,7 @@ async function run(
   });
   const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   const backend = await backendWith(flags.threads);
-  const task = await vqvaeTask(recipe, sets, { backend, checkpoint });
+  const task = await vqvaeTask(recipe, sets, { backend, checkpoint, network });
   return train(
     terminal,
     { task, run },
@@ -171,6 +201,18 @@ async function run(
       next: (file) => `underpaint train var ${shellWord(data)} --tokenizer ${shellWord(file)}`,
     },
   );
+}
+
+/** The network that was named now, or that the run there was started with. */
+function networkOf(
+  { perceptual, perceptualLayers }: VqvaeFlags,
+  { command, before }: { command: Command; before: Json | undefined },
+): Promise<FeatureNet> | undefined {
+  const earlier = partOf(before, "network") as VqvaeRecipe["network"] | undefined;
+  const typed = givenFlags(command).has("perceptual");
+  const name = typed ? perceptual : (earlier?.name ?? perceptual);
+  const layers = perceptualLayers ?? earlier?.hash.split(" ")[1];
+  return name === "off" ? undefined : openFeatureNet(name, layers?.split(","));
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */

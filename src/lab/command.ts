@@ -2,7 +2,7 @@
 
 import { labVqvaeConfig, varConfig } from "../image/config.ts";
 import { VAR_RECIPE } from "../train/var.ts";
-import { VQVAE_RECIPE } from "../train/vqvae.ts";
+import { VQVAE_RECIPE } from "../train/vqvae-recipe.ts";
 import type { Recipe } from "./trained.node.ts";
 
 export type RunKind = "vqvae" | "var";
@@ -19,7 +19,7 @@ export interface CommandPlace {
 
 /** Settings that no flag sets, or that follow from others. */
 const NO_FLAG: Readonly<Record<RunKind, readonly string[]>> = {
-  vqvae: ["phiSharing", "phis", "usingZnorm", "codebookInit"],
+  vqvae: ["phiSharing", "phis", "codebookInit"],
   var: ["classes", "patchNums", "codes", "latent", "labels", "normEps", "depth"],
 };
 /** What the command line starts from where no flag is given. */
@@ -89,9 +89,17 @@ const kebab = (key: string): string =>
 function flagsOf(key: string, value: unknown): string[] {
   if (key === "weightDecay" && Array.isArray(value))
     return ["--weight-decay", String(value[0]), "--weight-decay-end", String(value[1])];
+  if (key === "network") return networkFlags(value as { name: string; hash: string });
+  if (key === "usingZnorm") return ["--cosine"];
   if (value === false) return [`--no-${kebab(key)}`];
   if (value === true) return [`--${kebab(key)}`];
   return [`--${kebab(key)}`, shellWord(Array.isArray(value) ? value.join(",") : String(value))];
+}
+
+/** A network of which only some layers are compared has them behind its hash. */
+function networkFlags({ name, hash }: { name: string; hash: string }): string[] {
+  const [, layers] = hash.split(" ");
+  return ["--perceptual", shellWord(name), ...(layers ? ["--perceptual-layers", layers] : [])];
 }
 
 /** A word of a command line, quoted where a shell would split it. */

@@ -74,6 +74,10 @@ export const round = unary("Round");
 export const identity = unary("Identity");
 export const square = (x: Value): Value => mul(x, x);
 
+/** max(x, slope·x) for slopes below 1, as (1 + s)/2·x + (1 - s)/2·|x|: no comparison in its gradient. */
+export const leakyRelu = (x: Value, slope: number): Value =>
+  add(mul(x, (1 + slope) / 2), mul(abs(x), (1 - slope) / 2));
+
 /** x · sigmoid(x). */
 export const silu = (x: Value): Value => one("QuickGelu", [x], { alpha: 1 }, MS);
 

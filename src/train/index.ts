@@ -10,7 +10,9 @@ export { type Checkpoint, type Metrics, type OpenedRun, openRun, type Run } from
 export { type HashedTokenizer, tokensIn } from "./token-file.node.ts";
 export { type TokenizeOptions, type TokenizeProgress, type TokenSet, tokenize } from "./tokens.ts";
 export { VAR_RECIPE, type VarData, type VarRecipe, type VarTaskOptions, varTask } from "./var.ts";
-export { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
+export { type VqvaeLife, vqvaeTask } from "./vqvae.ts";
+export type { Judge } from "./vqvae-measure.ts";
+export { VQVAE_RECIPE, type VqvaeRecipe } from "./vqvae-recipe.ts";
 export {
   type AfterStepEvent,
   AlarmError,

@@ -18,7 +18,8 @@ import { type TrainEvent, trainLoop } from "./loop.ts";
 import { openRun } from "./run.node.ts";
 import { type TokenSet, tokenize } from "./tokens.ts";
 import { VAR_RECIPE, type VarRecipe, varTask } from "./var.ts";
-import { VQVAE_RECIPE, type VqvaeRecipe, vqvaeTask } from "./vqvae.ts";
+import { vqvaeTask } from "./vqvae.ts";
+import { VQVAE_RECIPE, type VqvaeRecipe } from "./vqvae-recipe.ts";
 
 const patchNums = [1, 2, 4];
 const tokenizer = vqvaeConfig({
@@ -181,6 +182,32 @@ test("a run may be made longer when that is asked for", async () => {
   const longer = await openRun(folder, vqvaeRecipe(20), { mayChange: ["steps"] });
   expect(longer.config.steps).toBe(20);
 });
+
+test("with a discriminator that joins on the way, a run cut anywhere ends in the same bytes", async () => {
+  const recipe = {
+    ...{ ...vqvaeRecipe(7), gan: 0.5, ganStart: 3, ganWarmup: 2, ganLayers: 1, ganChannels: 8 },
+    ...{ scaleDrop: 0.5, entropy: 0.1, codebookAt: 2 },
+  };
+  const until = async (folder: string, last: number) => {
+    const { run, checkpoint } = await openRun(folder, recipe);
+    const stop = new AbortController();
+    const task = await makeTask("vqvae", recipe, checkpoint);
+    const options = { steps: 7, done: checkpoint?.step, signal: stop.signal, evaluateEvery: 99 };
+    const seen: Record<string, number>[] = [];
+    for await (const event of trainLoop(task, run, options)) {
+      if (event.kind === "step") seen.push({ ...event.metrics });
+      if (event.kind === "step" && event.step >= last) stop.abort();
+    }
+    return seen;
+  };
+  const [whole, cut] = [await newFolder(), await newFolder()];
+  const metrics = await until(whole, 7);
+  expect(metrics.map((m) => "judge" in m)).toEqual([0, 0, 0, 1, 1, 1, 1].map(Boolean));
+  for (const m of metrics.slice(3)) expect(m.ganBalance).toBeGreaterThan(0);
+  for (const last of [3, 5, 7]) await until(cut, last);
+  for (const file of ["vqvae.safetensors", "checkpoint.safetensors"])
+    expect(await readFile(join(cut, file))).toEqual(await readFile(join(whole, file)));
+}, 180_000);
 
 test("an update that is not finite stops the run: its number, the layer, the checkpoint that is left", async () => {
   const folder = await newFolder();

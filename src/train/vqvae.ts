@@ -1,9 +1,10 @@
 /** Trains the multi-scale tokenizer: its losses, its codebook's health, its running mean, step by step. */
 
-import { type Augment, batches, checkCursor, type ImageDataset } from "../data/index.ts";
+import { batches, checkCursor, type ImageDataset } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import { imageSide, type VqvaeConfig } from "../image/config.ts";
+import { imageSide } from "../image/config.ts";
+import type { FeatureNet } from "../image/perceptual.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindInputs } from "../nn/bind.ts";
 import { startEma, trackEma } from "../nn/ema.ts";
@@ -15,6 +16,14 @@ import type { Backend } from "../tensor/backend.ts";
 import { createGraph, input } from "../tensor/graph.ts";
 import { concat } from "../tensor/ops.ts";
 import { type Rng, rng } from "../tensor/rng.ts";
+import {
+  adversaryFeeds,
+  adversaryPace,
+  freshAdversary,
+  isAdversarial,
+  type Judgements,
+  judged,
+} from "./adversary.ts";
 import {
   codebookHealth,
   codebookTroubles,
@@ -30,63 +39,21 @@ import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
 import { lossGraph } from "./vqvae-loss.ts";
 import { type Judge, psnr, vqvaeMeasure } from "./vqvae-measure.ts";
-
-/** The recipe; plain JSON, fixed for a run. */
-export interface VqvaeRecipe {
-  readonly model: VqvaeConfig;
-  readonly seed: number;
-  /** Pictures per update. */
-  readonly batch: number;
-  /** Updates of the whole run. */
-  readonly steps: number;
-  /** Highest learning rate. */
-  readonly lr: number;
-  /** Updates of linear warm-up. */
-  readonly warmup: number;
-  readonly weightDecay: number;
-  /** Largest joint norm of the gradients; 0 for no limit. */
-  readonly clip: number;
-  /** Decay of the running mean that becomes the finished model; 0 for the last weights themselves. */
-  readonly ema: number;
-  /** Weights of the mean absolute and the mean squared error of pixels in [-1, 1]. */
-  readonly l1: number;
-  readonly l2: number;
-  /** Weight of the quantizer's loss. */
-  readonly vq: number;
-  /** Weight of the entropy term that spreads the codes over every scale's vectors; 0 for none. */
-  readonly entropy: number;
-  /** Chance that the finer scales of a picture are left out from a random one on, so that coarse ones carry more. */
-  readonly scaleDrop: number;
-  /** Updates after which the codebook is drawn from the data by k-means; 0 at the start, -1 for never. */
-  readonly codebookAt: number;
-  /** Updates between revivals of dead codes; 0 for never. */
-  readonly reviveEvery: number;
-  readonly augment: Augment;
-}
-
-export const VQVAE_RECIPE: Omit<VqvaeRecipe, "model"> = {
-  seed: 0,
-  batch: 32,
-  steps: 10_000,
-  lr: 1e-3,
-  warmup: 100,
-  weightDecay: 0.01,
-  clip: 1,
-  ema: 0.999,
-  l1: 1,
-  l2: 1,
-  vq: 1,
-  entropy: 0,
-  scaleDrop: 0,
-  codebookAt: -1,
-  reviveEvery: 50,
-  augment: {},
-};
+import type { VqvaeRecipe } from "./vqvae-recipe.ts";
 
 const CODEBOOK = "quantize.embedding.weight";
 const HITS = "quantize.ema_vocab_hit_SV";
 
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
+
+export interface VqvaeLife {
+  readonly backend: Backend;
+  readonly checkpoint?: Checkpoint;
+  /** The network of the perceptual term; the one that the recipe names. */
+  readonly network?: FeatureNet;
+  /** Judges reconstructions of the test split at every evaluation. */
+  readonly judge?: () => Judge;
+}
 
 /**
  * A tokenizer in training on `train`, measured on `test`; give it to `trainLoop`.
@@ -95,7 +62,7 @@ const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 export async function vqvaeTask(
   recipe: VqvaeRecipe,
   data: { train: ImageDataset; test: ImageDataset },
-  life: { backend: Backend; checkpoint?: Checkpoint; judge?: () => Judge },
+  life: VqvaeLife,
 ): Promise<Task> {
   const { model, batch, seed } = recipe;
   const side = imageSide(model);
@@ -112,33 +79,54 @@ export async function vqvaeTask(
   const [scales, codes] = [model.patchNums.length, model.codes];
   const names = model.patchNums.map((pn) => `${pn}x${pn}`);
   const perPicture = model.patchNums.map((pn) => pn * pn);
-  const saved = (checkpoint?.position ?? {}) as { cursor?: unknown; updates?: unknown };
+  const saved = (checkpoint?.position ?? {}) as Record<string, unknown>;
   const use = checkpoint
     ? restoreCodebookUse({ hits: checkpoint.tensors.get(HITS), ...saved }, scales, codes)
     : newCodebookUse(scales, codes);
   let cursor = checkpoint && checkCursor(saved.cursor, data.train);
 
-  const g = createGraph("vqvae step");
-  const p = bindInputs(g, specs);
-  const images = input(g, "images", [batch, 3, side, side]);
-  const keep = recipe.scaleDrop > 0 ? input(g, "keep", [batch, scales]) : undefined;
-  const parts = lossGraph({ images, keep }, p, recipe);
-  const tokens = Object.fromEntries(parts.ids.map((ids, k) => [`ids.${k}`, ids]));
-  const stepper = await compileStep(
-    {
-      loss: parts.loss,
-      params: p.bound,
-      decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
-      optimizer: adamw({ betas: [0.9, 0.99] }),
-      clip: recipe.clip,
-      report: { ...parts.report, z: concat(parts.z, 0), ...tokens },
-    },
-    life.backend,
-    { weights, state: checkpoint && unprefixed(checkpoint.tensors, "state.") },
-  );
+  checkNetwork(recipe, life.network);
+  let means = judgementsOf(saved.judgements);
+  const compile = async (step: number, from: { weights: TensorMap; state?: TensorMap }) => {
+    // The discriminator joins when its time comes: until then the graph is that much smaller.
+    const hostile = isAdversarial(recipe, step);
+    const joins = hostile && !isAdversarial(recipe, step - 1);
+    const fresh = joins ? freshAdversary(recipe, start.child("judge")) : undefined;
+    const g = createGraph("vqvae step");
+    const p = bindInputs(g, specs);
+    const images = input(g, "images", [batch, 3, side, side]);
+    const keep = recipe.scaleDrop > 0 ? input(g, "keep", [batch, scales]) : undefined;
+    const parts = lossGraph({ images, keep }, p, { recipe, network: life.network, hostile });
+    const stepper = await compileStep(
+      {
+        loss: parts.objective,
+        params: p.bound,
+        decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
+        optimizer: adamw({ betas: [0.9, 0.99] }),
+        clip: recipe.clip,
+        report: {
+          ...{ loss: parts.loss, ...parts.report, z: concat(parts.z, 0) },
+          ...Object.fromEntries(parts.ids.map((ids, k) => [`ids.${k}`, ids])),
+        },
+        opponent: parts.opponent,
+      },
+      life.backend,
+      {
+        weights: new Map([...from.weights, ...(fresh?.weights ?? [])]),
+        state: from.state && new Map([...from.state, ...(fresh?.state ?? [])]),
+      },
+    );
+    return { stepper, hostile, bound: p.bound, reported: Object.keys(parts.report) };
+  };
+  let { stepper, hostile, bound, reported } = await compile((checkpoint?.step ?? 0) + 1, {
+    weights,
+    state: checkpoint && unprefixed(checkpoint.tensors, "state."),
+  });
+  const learnt = (): TensorMap =>
+    new Map([...stepper.weights()].filter(([name]) => bound.has(name)));
   const ema =
     recipe.ema > 0
-      ? startEma(stepper.weights(), checkpoint && unprefixed(checkpoint.tensors, "ema."))
+      ? startEma(learnt(), checkpoint && unprefixed(checkpoint.tensors, "ema."))
       : undefined;
   const measure = vqvaeMeasure(model, {
     data: data.test,
@@ -148,11 +136,11 @@ export async function vqvaeTask(
   const source = batches(data.train, { batch, seed, cursor, augment: recipe.augment });
   // With few scales some phi convolutions are never chosen: they are in no graph, and stay as they started.
   const unused = initWeights(
-    specs.filter((s) => s.name !== HITS && !p.bound.has(s.name)),
+    specs.filter((s) => s.name !== HITS && !bound.has(s.name)),
     start.child("weights"),
   );
   const modelTensors = (): TensorMap => {
-    const now = new Map([...unused, ...(ema ?? stepper.weights()), [HITS, use.hits]]);
+    const now = new Map([...unused, ...(ema ?? learnt()), [HITS, use.hits]]);
     return new Map(specs.map((s) => [s.name, now.get(s.name)!]));
   };
   /** Draws the codebook from the data when it is time, or moves its dead codes; how many codes were moved. */
@@ -191,27 +179,37 @@ export async function vqvaeTask(
       const begin = performance.now();
       const next = (await source.next()).value!;
       cursor = next.cursor;
+      if (isAdversarial(recipe, pace.step) !== hostile) {
+        const old = stepper;
+        const from = { weights: old.weights(), state: old.state() };
+        ({ stepper, hostile, bound, reported } = await compile(pace.step, from));
+        await old.release();
+      }
+      const chance = (name: string) => start.child(name).child(pace.step);
       const feeds = {
         images: next.images,
-        ...(keep && { keep: keptScales(recipe, start.child("scales").child(pace.step)) }),
+        ...(recipe.scaleDrop > 0 && { keep: keptScales(recipe, chance("scales")) }),
+        ...(hostile &&
+          adversaryFeeds(recipe, {
+            ...{ step: pace.step, means, rng: chance("judged"), shape: [batch, side, side] },
+          })),
       };
       const ready = performance.now();
-      const r = await stepper.step(feeds, pace);
+      const r = await stepper.step(feeds, pace, hostile ? adversaryPace(recipe, pace) : pace);
       const ran = performance.now();
       countHits(
         use,
-        parts.ids.map((_, k) => r[`ids.${k}`]!),
+        names.map((_, k) => r[`ids.${k}`]!),
       );
+      if (hostile) means = judged(means, first(r.judgedReal), first(r.judgedFake));
       if (ema) trackEma(ema, stepper.weights(), { decay: recipe.ema, step: pace.step });
       const revived = renew(pace.step, r.z!);
       const { scales: each, ...health } = codebookHealth(use);
       return {
         metrics: {
           loss: first(r.loss),
-          l1: first(r.l1),
           psnr: psnr(first(r.l2)),
-          vq: first(r.vq),
-          ...(r.entropy && { entropy: first(r.entropy) }),
+          ...Object.fromEntries(reported.map((name) => [name, first(r[name])])),
           gradNorm: first(r.gradNorm),
           ...health,
           ...Object.fromEntries(each.flatMap((h, k) => perScale(h, names[k]!))),
@@ -233,7 +231,7 @@ export async function vqvaeTask(
         [HITS, use.hits],
       ]),
     before: () => stepperTensors(stepper.before()),
-    position: () => ({ cursor, updates: use.updates }),
+    position: () => ({ cursor, updates: use.updates, ...(hostile && { judgements: means }) }),
     finish: (run) =>
       run.write("vqvae.safetensors", modelTensors(), {
         underpaint: JSON.stringify({ format: 1, kind: "vqvae", config: model }),
@@ -261,4 +259,22 @@ function keptScales({ batch, model, scaleDrop }: VqvaeRecipe, rng: Rng): Tensor 
     if (drop) data.fill(0, b * K + from, (b + 1) * K);
   }
   return { dtype: "float32", shape: [batch, K], data };
+}
+
+/** @throws InputError unless the network is the one the recipe was written for */
+function checkNetwork({ network }: VqvaeRecipe, given: FeatureNet | undefined): void {
+  if (network?.hash === given?.hash) return;
+  throw new InputError(
+    `the perceptual term looks through ${network?.name ?? "no network"} (${network?.hash ?? "-"}), given is ${given?.name ?? "none"} (${given?.hash ?? "-"}); name the network of this run`,
+    { wanted: network, found: given?.hash },
+  );
+}
+
+/** Running means from a checkpoint; none yet before the discriminator joins. */
+function judgementsOf(saved: unknown): Judgements {
+  const { real, fake } = (saved ?? { real: 0, fake: 0 }) as Judgements;
+  if (Number.isFinite(real) && Number.isFinite(fake)) return { real, fake };
+  throw new InputError(
+    `the checkpoint's judgements are ${JSON.stringify(saved)}, want two numbers; use the checkpoint of this very run`,
+  );
 }

@@ -224,6 +224,7 @@ export const SUBJECTS: Readonly<Record<string, Subjects>> = {
   ),
   abs: kinked(o.abs),
   relu: kinked(o.relu),
+  leakyRelu: kinked((x) => o.leakyRelu(x, 0.2)),
   clip: kinked((x) => o.clip(x, -0.5, 0.75)),
   "a value used twice and thrice": unary((x) => o.mul(o.add(x, o.exp(x)), x)),
   add: binary(o.add),
