@@ -28,6 +28,12 @@ export interface Settings {
   readonly temperature: number;
   readonly smooth: boolean;
   readonly precision: Precision;
+  /** Of several candidates a classifier chose this one. */
+  readonly rejection?: {
+    readonly share: number;
+    readonly classifier: string;
+    readonly hash: string;
+  };
 }
 
 /** One finished picture. */

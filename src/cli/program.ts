@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { addDoctor } from "./doctor.ts";
 import { failure } from "./errors.ts";
+import { addEval } from "./eval.ts";
 import { addInfo } from "./info.ts";
 import { addKeygen } from "./keygen.ts";
 import { addLedger } from "./ledger.ts";
@@ -20,6 +21,7 @@ const COMMANDS = [
   addSample,
   addServe,
   addTrain,
+  addEval,
   addInfo,
   addModels,
   addScan,

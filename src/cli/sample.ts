@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type Command, Option } from "commander";
+import { candidates } from "../eval/reject.ts";
 import { withDrawing } from "../image/drawing.ts";
 import { findLabel, type Label } from "../image/labels.ts";
 import type { Var } from "../image/model.ts";
@@ -18,6 +19,7 @@ import { DEFAULT_MODEL, findModel, type ModelPlace, VERSION } from "./package.ts
 import { type Made, type Outputs, openOutput, type Settings } from "./pictures.ts";
 import { profileTable, Stopwatch, timedBackend } from "./profile.ts";
 import { progress } from "./progress.ts";
+import { openJudge } from "./reject.ts";
 import type { Terminal } from "./terminal.ts";
 import { shellWord } from "./training.ts";
 
@@ -40,6 +42,8 @@ interface SampleFlags extends Outputs {
   readonly precision: Precision;
   readonly json: boolean;
   readonly profile: boolean;
+  readonly reject?: number;
+  readonly classifier: string;
 }
 
 /** For flags whose default the model knows. */
@@ -128,6 +132,12 @@ export function addSample(program: Command, terminal: Terminal): void {
     min: 1,
     max: 1024,
   });
+  numberFlag(command, "--reject <share>", {
+    sentence: "Draw more, and keep this share, in which a classifier sees the class most surely",
+    real: true,
+    min: 0.001,
+    max: 1,
+  });
   command
     .addOption(
       new Option(
@@ -136,6 +146,11 @@ export function addSample(program: Command, terminal: Terminal): void {
       )
         .choices(PRECISIONS)
         .default(PRECISIONS[0]),
+    )
+    .option(
+      "--classifier <name>",
+      "Who judges for --reject: lab:emoji, lab:fashion-mnist, or a file of train classifier",
+      "lab:emoji",
     )
     .option("--json", "Print one JSON object per picture on stdout", false)
     .option("--profile", "Say where the time went", false)
@@ -162,6 +177,7 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
   try {
     const wanted = readLabels(model, labels);
     const hash = await watch.time("hash the model", () => modelHash(place));
+    const { judge, rejection } = await openJudge(model, flags);
     const settings: Settings = {
       format: 1,
       version: VERSION,
@@ -171,15 +187,17 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
       ...withDrawing(model.drawing, flags),
       smooth: flags.smooth,
       precision: flags.precision,
+      ...(rejection && { rejection }),
     };
     let made = 0;
-    for await (const picture of pictures(terminal, model, {
+    const drawn = pictures(terminal, model, {
       wanted,
-      count,
+      count: flags.reject === undefined ? count : candidates(count, flags.reject),
       flags,
       signal,
       watch,
-    })) {
+    });
+    for await (const picture of judge ? judge(drawn, count) : drawn) {
       const file = await watch.time("encode PNG", () => output.add(picture, settings));
       const { pictures: _, ...facts } = picture;
       if (flags.json) terminal.print(JSON.stringify({ ...facts, seed: flags.seed, file }));

@@ -35,5 +35,19 @@ export type { Looked, Network, PictureSet } from "./network.ts";
 export { NETWORK_SYNTAX, type NetworkOptions, openNetwork } from "./networks.ts";
 export { type ManifoldOptions, type PrecisionRecall, precisionRecall } from "./precision-recall.ts";
 export { openProducts, type Products, type Rows } from "./products.ts";
+export { candidates, classScores, keepBest } from "./reject.ts";
 export { RESIZE_KERNELS, type ResizeKernel, resizeMatrix } from "./resize.ts";
+export { savePictures } from "./save-npz.ts";
+export {
+  datasetSource,
+  type ModelSourceOptions,
+  modelSource,
+  openSource,
+  type PictureSource,
+  SOURCE_SYNTAX,
+  type Source,
+  type SourceOptions,
+  type StatisticsSource,
+} from "./sources.ts";
 export { type Statistics, StatisticsStream } from "./statistics.ts";
+export { type TokenizerParts, tokenizerSource } from "./tokenizer-source.ts";
