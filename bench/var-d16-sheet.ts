@@ -136,8 +136,9 @@ export const sheet = (
 VAR of depth 16 with the released layout (310 M parameters, tokenizer of 109 M), weights from a hash, the same two files
 for both sides, classifier-free guidance, float32 in PyTorch. Batches of both sides alternate; medians with least and
 greatest, in ms. The ratio is taken of each round: above 1 we are faster. PyTorch computes the modulation of a class
-once, like us; the line below the total has it at each scale, as the released code does. Its decoder runs the way that
-was fastest in a trial before. Peak is the largest resident memory of each process, reading the files included.
+once, like us; the line below the total has it at each scale, as the released code does. Underpaint also keeps it from
+picture to picture: drawing a class for the first time takes some 0.1 s more (in "first batch"), as the weights for it
+are read from their file and not held. PyTorch's decoder runs the way that was fastest in a trial before. Peak is the largest resident memory of each process, reading the files included.
 
 "Same work": tokens that are equal on both sides, once for the likeliest code everywhere (greedy) and once for the
 settings that were timed (drawn, from the same uniform numbers). A near tie that rounding decides otherwise changes

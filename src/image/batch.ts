@@ -2,6 +2,7 @@
 
 import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
+import { classRows } from "./conditioning.ts";
 import { freeKvCache, type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
@@ -31,9 +32,9 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
   const classes = orders.map(({ label }) => label);
   const labels = copies === 2 ? [...classes, ...classes.map(() => none)] : classes;
   const R = labels.length;
-  const { start, ...modulation } = await model.runOnce("class", {
-    labels: { dtype: "int64", shape: [R], data: BigInt64Array.from(labels, BigInt) },
-  });
+  const { start, ...modulation } = await classRows(model.knownClasses, labels, (missing) =>
+    model.runOnce("class", { labels: missing }),
+  );
   const T = Math.max(...config.patchNums) ** 2;
   return {
     orders,

@@ -23,6 +23,7 @@ import {
 } from "../tensor/backend.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { decoderRanges } from "./calibrate.ts";
+import type { KnownClasses } from "./conditioning.ts";
 import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
@@ -110,6 +111,8 @@ export class Var {
   readonly precision: Precision;
   /** V C: code vectors. */
   readonly codebook: Tensor;
+  /** What classes drawn before said; see conditioning.ts. */
+  readonly knownClasses: KnownClasses = new Map();
   readonly #parts: VarParts;
   readonly #options: LoadOptions;
   readonly #sessions = new Map<GraphName, Promise<Session>>();
@@ -203,6 +206,7 @@ export class Var {
   async release(): Promise<void> {
     const sessions = [...this.#sessions.values()];
     this.#sessions.clear();
+    this.knownClasses.clear();
     for (const session of sessions) await (await session).release();
   }
 }
