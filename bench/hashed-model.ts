@@ -9,50 +9,25 @@ import { type VarConfig, type VqvaeConfig, varConfig, vqvaeConfig } from "../src
 import { varSpecs } from "../src/image/var-layout.ts";
 import { vqvaeSpecs } from "../src/image/vqvae-layout.ts";
 import type { ParamSpec } from "../src/nn/spec.ts";
-import { hashedValue } from "../test/hash-weights.ts";
-
-/** Uniform around `b`: `a` is the whole width, or what the width is for a given fan-in. */
-interface Spread {
-  readonly a: number | ((fanIn: number) => number);
-  readonly b?: number;
-}
-
-/** A layer of independent weights keeps the variance of what it reads, times `gain` squared. */
-const layer = (gain: number): Spread => ({
-  a: (fanIn) => (gain * Math.sqrt(12)) / Math.sqrt(fanIn),
-});
-/** Of that standard deviation. */
-const std = (value: number): Spread => ({ a: value * Math.sqrt(12) });
+import { hashedTensor } from "../test/hash-weights.ts";
+import { layer, madeUp, type Spreads } from "../test/official-like.ts";
 
 /**
- * By name, the first that fits. Sizes as in a trained model, so that numbers stay in its range: logits of a few units,
- * attention neither flat nor one-hot, pictures that are rarely clamped.
+ * Where these models differ from the other made-up ones: wider biases, convolutions of full weights, and pictures that
+ * are rarely clamped.
  */
-const SPREADS: readonly (readonly [RegExp, Spread])[] = [
-  [/norm(\d|_out)?\.weight$/, { a: 0.4, b: 1 }],
-  [/scale_mul/, { a: 0.8, b: Math.log(4) }],
-  [/bias$/, { a: 0.2 }],
-  [/^pos_|^lvl_embed/, std(0.4)],
-  [/^class_emb/, std(0.8)],
-  [/^quantize\.embedding/, std(0.5)],
-  [/ada_lin/, layer(0.5)],
-  [/^head\./, layer(2)],
+const OWN: Spreads = [
+  [/bias$/, () => ({ kind: "u", a: 0.2 })],
+  [/norm\w*\.weight$/, () => ({ kind: "u", a: 0.4, b: 1 })],
   [/decoder\.conv_out/, layer(0.5)],
-  [/./, layer(1)],
+  [/^(encoder|decoder)\./, layer(1)],
 ];
 
 /** Weights of tensor `t` of a model; buffers are what the model says they are. */
 function tensorOf(spec: ParamSpec, t: number, seed: number) {
   if (spec.value) return spec.value().data;
-  const { name, shape } = spec;
-  const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
-  if (spec.kind === "buffer") return data;
-  const [, { a, b = 0 }] = SPREADS.find(([pattern]) => pattern.test(name))!;
-  const fanIn = data.length / shape[0]!;
-  const width = typeof a === "number" ? a : a(fanIn);
-  const recipe = { t, name, shape: [...shape], kind: "u" as const, a: width, b };
-  for (let i = 0; i < data.length; i++) data[i] = hashedValue(recipe, seed, i);
-  return data;
+  if (spec.kind === "buffer") return new Float32Array(spec.shape.reduce((n, d) => n * d, 1));
+  return hashedTensor(madeUp(spec, t, OWN), seed);
 }
 
 /** One tensor at a time: only one is in memory. The file is there under its name when it is whole. */

@@ -34,3 +34,10 @@ export function hashedValue(
   x ^= x >>> 15;
   return Math.fround(KINDS[kind]((x >>> 8) / 2 ** 24, a, b));
 }
+
+/** All elements of a tensor of a recipe. */
+export function hashedTensor(spec: HashRecipe["tensors"][number], seed: number): Float32Array {
+  const data = new Float32Array(spec.shape.reduce((n, d) => n * d, 1));
+  for (let i = 0; i < data.length; i++) data[i] = hashedValue(spec, seed, i);
+  return data;
+}
