@@ -2,10 +2,12 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { freemem } from "node:os";
 import { type Command, Option } from "commander";
 import { candidates } from "../eval/reject.ts";
 import { withDrawing } from "../image/drawing.ts";
 import { findLabel, type Label } from "../image/labels.ts";
+import { fittingBatch } from "../image/memory.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
 import { PRECISIONS, type Precision } from "../image/precision.ts";
@@ -37,7 +39,8 @@ interface SampleFlags extends Outputs {
   readonly topP?: number;
   readonly temperature?: number;
   readonly smooth: boolean;
-  readonly batch: number;
+  readonly batch?: number;
+  readonly memory?: number;
   readonly threads?: number;
   readonly precision: Precision;
   readonly json: boolean;
@@ -121,11 +124,18 @@ export function addSample(program: Command, terminal: Terminal): void {
     .option("--sheet <file>", "One picture of all pictures, side by side")
     .option("--scales <file>", "One picture of every scale from 1x1 up, a row per picture");
   numberFlag(command, "--batch <n>", {
-    sentence: "Together at a time: for speed and memory, not for results",
+    sentence:
+      "Together at a time: for speed and memory, not for results; default what --memory allows and is useful",
     unit: "pictures",
     min: 1,
     max: 1024,
-    fallback: 16,
+  });
+  numberFlag(command, "--memory <n>", {
+    sentence: "Memory that drawing may take, default what is free",
+    unit: "GiB",
+    min: 0.1,
+    max: 1e6,
+    real: true,
   });
   numberFlag(command, "--threads <n>", {
     sentence: "Processor threads, default all",
@@ -259,8 +269,10 @@ async function* pictures(
     watch: Stopwatch;
   },
 ): AsyncGenerator<Made> {
-  const { batch, first, seed } = flags;
+  const { first, seed } = flags;
   const drawing = withDrawing(model.drawing, flags);
+  const memory = flags.memory === undefined ? freemem() : flags.memory * 2 ** 30;
+  const batch = flags.batch ?? fittingBatch(model, { memory, guided: drawing.guidance > 0 });
   const options = { ...drawing, batch, seed, moreSmooth: flags.smooth, signal };
   const tokens = model.info.tokens;
   const shown = progress(terminal, { of: count * tokens, what: `drawing ${grouped(count)}` });

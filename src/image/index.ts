@@ -60,6 +60,7 @@ export {
   type Shapes,
 } from "./infer-config.ts";
 export { findLabel, type Label } from "./labels.ts";
+export { type DrawnModel, fittingBatch, pictureBytes } from "./memory.ts";
 export {
   type LoadOptions,
   loadVar,

@@ -4,6 +4,7 @@ import type { Tensor } from "../formats/dtype.ts";
 import { type Batch, scaleLogits, startBatch } from "./batch.ts";
 import { latentSide } from "./config.ts";
 import { freeKvCache } from "./kv-cache.ts";
+import { decodedTogether } from "./memory.ts";
 import type { Var } from "./model.ts";
 import {
   chanceOf,
@@ -136,7 +137,7 @@ export async function* generate(
   }
 }
 
-/** fHat to pictures in [-1, 1], a batch at a time. n C N N -> n 3 S S. */
+/** fHat to pictures in [-1, 1], a batch at a time, or less where pictures are large. n C N N -> n 3 S S. */
 export async function decodeMaps(
   model: Var,
   fHat: Tensor,
@@ -144,9 +145,10 @@ export async function decodeMaps(
 ): Promise<Tensor> {
   const session = await model.session("decode");
   const parts: Tensor[] = [];
-  for (let at = 0; at < fHat.shape[0]!; at += batch) {
+  const together = Math.min(batch, decodedTogether(model.tokenizer));
+  for (let at = 0; at < fHat.shape[0]!; at += together) {
     signal?.throwIfAborted();
-    parts.push((await session.run({ fHat: rowsOf(fHat, at, at + batch) })).image!);
+    parts.push((await session.run({ fHat: rowsOf(fHat, at, at + together) })).image!);
   }
   return stack(parts);
 }

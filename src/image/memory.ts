@@ -1,0 +1,72 @@
+/** The memory that drawing takes, estimated from the sizes of a model, and the batch that fits into it. Measures nothing. */
+
+import { imageSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+
+/** Both halves of a model. */
+export interface DrawnModel {
+  readonly config: VarConfig;
+  readonly tokenizer: VqvaeConfig;
+  readonly info: {
+    readonly parameters: { readonly transformer: number; readonly tokenizer: number };
+  };
+}
+
+const FLOAT = 4;
+/** Bytes of an image of the full size with all its channels, as the decoder holds several. */
+const imageBytes = (tokenizer: VqvaeConfig): number =>
+  FLOAT * tokenizer.channels * imageSide(tokenizer) ** 2;
+
+/** Images of more bytes together leave the processor's caches. */
+const TOGETHER = 2 ** 25;
+
+/** How many pictures go through the decoder together: large ones one by one, which takes least memory as well. */
+export const decodedTogether = (tokenizer: VqvaeConfig): number =>
+  Math.max(1, Math.floor(TOGETHER / imageBytes(tokenizer)));
+
+/** Images of the full size that the decoder holds at a time: a block's input and what its halves are made of. */
+const IMAGES = 5;
+/** The runtime's memory grows by doubling, so it takes up to twice what is used; it came to this for d16. */
+const ROOM = 3;
+
+/**
+ * Bytes that one picture of a batch takes beside the weights and the decoder: keys and values of the last two scales,
+ * and the last scale's attention (scores, their softmax, keys and values joined) or hidden layer.
+ */
+export function pictureBytes(
+  config: VarConfig,
+  { guided = true }: { guided?: boolean } = {},
+): number {
+  const { depth, width, heads, mlpRatio, patchNums } = config;
+  const rows = guided ? 2 : 1;
+  const starts = scaleStarts(patchNums);
+  const all = starts.at(-1)!;
+  const T = patchNums.at(-1)! ** 2;
+  const cached = 2 * depth * rows * width * ((starts.at(-2) ?? 0) + (starts.at(-3) ?? 0));
+  const attention = 2 * rows * heads * T * all + 2 * rows * width * all;
+  const hidden = 2 * rows * T * mlpRatio * width;
+  return FLOAT * (cached + ROOM * Math.max(attention, hidden));
+}
+
+/** More pictures together are no faster for small models. */
+const MOST = 16;
+/** Nor more rows at the last scale: products fill the cores long before, and large results leave the caches. */
+const MOST_ROWS = 2048;
+/** Share of the memory there is that drawing may take; the rest is for the system and for estimates that are off. */
+const SHARE = 0.8;
+
+/**
+ * The largest useful batch that fits: larger ones read the weights less often, which is all they gain.
+ * @param memory bytes there are @param options.guided two rows for a picture; default true
+ * @returns 1 to 16
+ */
+export function fittingBatch(
+  model: DrawnModel,
+  { memory, guided }: { memory: number; guided?: boolean },
+): number {
+  const { transformer, tokenizer } = model.info.parameters;
+  const images = IMAGES * decodedTogether(model.tokenizer) * imageBytes(model.tokenizer);
+  const left = SHARE * memory - FLOAT * (transformer + tokenizer) - images;
+  const rows = (guided === false ? 1 : 2) * model.config.patchNums.at(-1)! ** 2;
+  const fits = Math.floor(left / pictureBytes(model.config, { guided }));
+  return Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / rows), fits));
+}
