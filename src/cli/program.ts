@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { addDoctor } from "./doctor.ts";
+import { addEdit } from "./edit.ts";
 import { failure } from "./errors.ts";
 import { addEval } from "./eval.ts";
 import { addInfo } from "./info.ts";
@@ -19,6 +20,7 @@ import { addVerify } from "./verify.ts";
 
 const COMMANDS = [
   addSample,
+  addEdit,
   addServe,
   addTrain,
   addEval,

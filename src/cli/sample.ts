@@ -233,7 +233,7 @@ async function load(
 }
 
 /** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
-async function modelHash({ files }: ModelPlace): Promise<string> {
+export async function modelHash({ files }: ModelPlace): Promise<string> {
   const hash = createHash("sha256");
   for (const file of [files.var, files.vqvae])
     for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);

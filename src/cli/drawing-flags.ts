@@ -1,0 +1,71 @@
+/** Flags of every command that draws: seed, guidance, filters, model. Draws nothing. */
+
+import type { Command } from "commander";
+import { numberFlag } from "./flags.ts";
+import { DEFAULT_MODEL } from "./package.ts";
+
+export interface DrawingFlags {
+  readonly model: string;
+  readonly tokenizer?: string;
+  readonly seed: number;
+  readonly first: number;
+  readonly guidance?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly temperature?: number;
+  readonly threads?: number;
+}
+
+/** For flags whose default the model knows. */
+const OWN = "default the model's own";
+
+export function drawingFlags(command: Command): void {
+  command
+    .option(
+      "--model <name>",
+      "An embedded model, a model's folder, or a transformer's file",
+      DEFAULT_MODEL,
+    )
+    .option("--tokenizer <file>", "The tokenizer, where it does not lie beside the transformer");
+  numberFlag(command, "--first <n>", {
+    sentence: "Number of the first picture within its seed",
+    min: 0,
+    max: 1e9,
+    fallback: 0,
+  });
+  numberFlag(command, "--seed <n>", {
+    sentence: "Where all chance comes from: same seed, same files",
+    min: 0,
+    max: 2 ** 32 - 1,
+    fallback: 0,
+  });
+  numberFlag(command, "--guidance <n>", {
+    sentence: `How strongly the class is followed at the last scale; 0 for not at all; ${OWN}`,
+    real: true,
+    min: 0,
+    max: 100,
+  });
+  numberFlag(command, "--top-k <n>", {
+    sentence: `Choose among this many of the likeliest codes; 0 for all; ${OWN}`,
+    unit: "codes",
+    min: 0,
+    max: 1_048_576,
+  });
+  numberFlag(command, "--top-p <n>", {
+    sentence: `Choose among the likeliest codes up to this probability; 0 for all; ${OWN}`,
+    real: true,
+    min: 0,
+    max: 1,
+  });
+  numberFlag(command, "--temperature <n>", {
+    sentence: `Below 1 for likelier codes, above for bolder ones; ${OWN}`,
+    real: true,
+    min: 0.0001,
+    max: 100,
+  });
+  numberFlag(command, "--threads <n>", {
+    sentence: "Processor threads, default all",
+    min: 1,
+    max: 1024,
+  });
+}
