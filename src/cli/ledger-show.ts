@@ -6,7 +6,7 @@ import { formatVkey } from "../guard/ledger/note.ts";
 import { readLedgerOn } from "../guard/ledger/reader.ts";
 import { toBase64, toHex } from "../guard/sign/encoding.ts";
 import { numberFlag } from "./flags.ts";
-import { count, table } from "./format.ts";
+import { count, figure, table } from "./format.ts";
 import { visible } from "./info.ts";
 import { ledgerDisk, logKey } from "./ledger-folder.ts";
 import type { Terminal } from "./terminal.ts";
@@ -22,6 +22,13 @@ interface ShowFlags {
 
 /** Characters of an entry's facts in a line. */
 const SHOWN = 90;
+
+/** What a reader looks for first; the rest follows as it comes. */
+const FIRST = [
+  ...["event", "reason", "verdict", "step", "steps", "since", "tensors", "ended", "gap", "message"],
+  ...["loss", "learningRate", "gradientNorm", "wallTime", "path", "stateRoot", "stateAfter"],
+];
+const place = (key: string): number => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);
 
 export function addLedgerShow(ledger: Command, terminal: Terminal): void {
   const command = ledger
@@ -71,15 +78,19 @@ function row({ index, kind, time, facts }: LedgerRecord): string[] {
   const when =
     time === undefined ? "" : new Date(time).toISOString().replace("T", " ").slice(0, 19);
   const text = Object.entries(facts)
+    .sort(([a], [b]) => place(a) - place(b))
     .map(
       ([key, value]) =>
-        `${key} ${typeof value === "string" ? shorter(value) : JSON.stringify(value)}`,
+        `${key} ${typeof value === "object" ? JSON.stringify(value) : shorter(value)}`,
     )
     .join("  ");
   const cut = text.length > SHOWN ? `${text.slice(0, SHOWN - 1)}…` : text;
   return [String(index), when, kind, visible(cut)];
 }
 
-/** Digests are told by their beginning. */
-const shorter = (text: string): string =>
-  /^[0-9a-f]{64}$/.test(text) ? `${text.slice(0, 8)}…` : text;
+/** Digests are told by their beginning, numbers by their first digits. */
+function shorter(value: unknown): string {
+  if (typeof value === "number") return figure(value);
+  const text = String(value);
+  return /^[0-9a-f]{64}$/.test(text) ? `${text.slice(0, 8)}…` : text;
+}

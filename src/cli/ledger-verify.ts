@@ -3,13 +3,16 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { InputError } from "../formats/errors.ts";
+import { checkCertificate } from "../guard/ledger/certificate.ts";
+import type { Disk } from "../guard/ledger/disk.ts";
 import { NOTE_TYPE, type NoteVerifier, type Verification } from "../guard/ledger/note.ts";
 import { parseProof, verifyProof } from "../guard/ledger/proof.ts";
+import { readLedgerOn } from "../guard/ledger/reader.ts";
 import { type VerifyStep, verifyLedgerOn } from "../guard/ledger/verify.ts";
 import { interruptible } from "./errors.ts";
 import { count, plural } from "./format.ts";
 import { visible } from "./info.ts";
-import { readVerifier } from "./key-files.ts";
+import { readPublicFile, readVerifier } from "./key-files.ts";
 import { ledgerDisk, logKey } from "./ledger-folder.ts";
 import { progress } from "./progress.ts";
 import { collect } from "./sign.ts";
@@ -19,6 +22,7 @@ import { shellWord } from "./training.ts";
 interface VerifyFlags {
   readonly key?: string;
   readonly witness: readonly string[];
+  readonly certifiedBy?: string;
   readonly json: boolean;
 }
 
@@ -29,6 +33,10 @@ export function addLedgerVerify(ledger: Command, terminal: Terminal): void {
     .argument("<run>", "Folder of the run or of its ledger, or a proof by underpaint ledger prove")
     .option("--key <file>", "The run's public key (PEM or vkey), which you have from elsewhere")
     .option("--witness <file>", "Verifier key of a witness; may be repeated", collect, [])
+    .option(
+      "--certified-by <file>",
+      "Public key that must vouch for the run's own (train --certify)",
+    )
     .option("--json", "Print one JSON object on stdout", false)
     .addHelpText("after", "\nends with 0 where all is well, 1 where something was altered or torn")
     .action(async (run: string, flags: VerifyFlags) => {
@@ -43,7 +51,29 @@ export function addLedgerVerify(ledger: Command, terminal: Terminal): void {
 
 type Known = VerifyFlags & { readonly witnesses: readonly NoteVerifier[] };
 
-async function verifyFolder(terminal: Terminal, run: string, { key, witnesses, json }: Known) {
+/** Why the run's key is not vouched for; undefined where it is. */
+async function certificateProblem(
+  disk: Disk,
+  { log, file }: { log?: NoteVerifier; file: string },
+): Promise<string | undefined> {
+  const key = await readPublicFile(file);
+  try {
+    const reader = await readLedgerOn(disk, { log });
+    const first = await reader.records().next();
+    const { certificate } = first.value?.facts ?? {};
+    await checkCertificate(certificate, { log: reader.log, key });
+    return undefined;
+  } catch (error) {
+    if (error instanceof InputError) return error.message;
+    throw error;
+  }
+}
+
+async function verifyFolder(
+  terminal: Terminal,
+  run: string,
+  { key, witnesses, certifiedBy, json }: Known,
+) {
   const disk = ledgerDisk(run);
   const log = await logKey(disk, key);
   let last: VerifyStep | undefined;
@@ -56,7 +86,12 @@ async function verifyFolder(terminal: Terminal, run: string, { key, witnesses, j
     }
     bar?.clear();
   });
-  const { problems, checked, verdict } = last!;
+  const { checked, verdict } = last!;
+  const problems = [...last!.problems];
+  if (certifiedBy) {
+    const what = await certificateProblem(disk, { log, file: certifiedBy });
+    if (what) problems.push({ what, index: 0 });
+  }
   const witnessed = (verdict?.witnessed ?? []).map((w) => ({ ...told(w), size: w.size }));
   if (json)
     terminal.print(
@@ -86,7 +121,7 @@ async function verifyFolder(terminal: Terminal, run: string, { key, witnesses, j
     if (verdict?.open) terminal.say("a process has it open: it may have grown meanwhile");
   }
   if (problems.length > 0) process.exitCode = 1;
-  else if (!log)
+  else if (!log && !certifiedBy)
     terminal.say(
       "verified against the key in the folder itself, which its writer chose; give --key to know whose ledger it is",
     );

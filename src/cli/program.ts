@@ -1,6 +1,7 @@
 /** The command line as a whole: which commands there are, how it fails. Each command has its own file. */
 
 import { Command } from "commander";
+import { addAudit } from "./audit.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEdit } from "./edit.ts";
 import { failure } from "./errors.ts";
@@ -31,6 +32,7 @@ const COMMANDS = [
   addSign,
   addVerify,
   addLedger,
+  addAudit,
   addDoctor,
 ] as const;
 

@@ -9,7 +9,7 @@ import {
   classifierClasses,
   classifierTask,
 } from "../train/classifier.ts";
-import { openRun } from "../train/run.node.ts";
+import { type Checkpoint, openRun } from "../train/run.node.ts";
 import { interruptible } from "./errors.ts";
 import { givenFlags, listFlag, numberFlag } from "./flags.ts";
 import {
@@ -29,7 +29,9 @@ import {
   openSplits,
   partOf,
   printPlan,
+  type RunSource,
   type SharedFlags,
+  type SourceOptions,
   shellWord,
   train,
 } from "./training.ts";
@@ -99,19 +101,14 @@ async function run(
     printPlan(terminal, cost, { recipe: { ...recipe }, json: flags.json, next: again });
     return 0;
   }
-  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
-  const task = await classifierTask(recipe, sets, {
-    backend: await backendWith(flags.threads),
-    checkpoint,
-  });
+  const opened = await openRun(flags.run, recipe, { mayChange: ["steps"] });
+  const { threads } = flags;
+  const source = await classifierSource(terminal, recipe, { threads, signal, data: sets });
   return train(
     terminal,
-    { task, run },
+    { ...opened, source },
     {
-      steps: recipe.steps,
-      done: checkpoint?.step,
       command,
-      json: flags.json,
       signal,
       metric: "accuracy",
       again,
@@ -119,6 +116,19 @@ async function run(
         `underpaint eval ${shellWord(data)}:test --reference ${shellWord(data)}:train --network ${shellWord(file)}`,
     },
   );
+}
+
+/** What a classifier's run is made of, by its recipe. */
+export async function classifierSource(
+  terminal: Terminal,
+  recipe: ClassifierRecipe,
+  { threads, signal, data: opened }: SourceOptions & { data?: RunSource["data"] },
+): Promise<RunSource> {
+  const { size } = recipe.model;
+  const data = opened ?? (await openSplits(terminal, String(recipe.data), { size, signal }));
+  const backend = await backendWith(threads);
+  const open = (checkpoint?: Checkpoint) => classifierTask(recipe, data, { backend, checkpoint });
+  return { kind: "classifier", data, backend, open };
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. */

@@ -4,13 +4,14 @@ import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { ImageDataset } from "../data/types.ts";
 import type { TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
 import { imageSide, type VarConfig, varConfig } from "../image/config.ts";
 import { Var } from "../image/model.ts";
 import { sample } from "../image/sampler.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import { curves } from "../nn/schedule.ts";
 import type { Backend } from "../tensor/backend.ts";
-import { openRun, type Run } from "../train/run.node.ts";
+import { type Checkpoint, openRun, type Run } from "../train/run.node.ts";
 import { tokensIn } from "../train/token-file.node.ts";
 import type { TokenSet } from "../train/tokens.ts";
 import { VAR_RECIPE, type VarRecipe, varTask } from "../train/var.ts";
@@ -36,7 +37,9 @@ import {
   openSplits,
   partOf,
   printPlan,
+  type RunSource,
   type SharedFlags,
+  type SourceOptions,
   shellWord,
   train,
 } from "./training.ts";
@@ -181,33 +184,16 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
     | typeof recipe.tokenizer
     | undefined;
   if (earlier?.hash === recipe.tokenizer.hash) recipe.tokenizer = earlier;
-  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
-  const backend = await backendWith(flags.threads);
-  const { seed, variants, augment, mistakes } = recipe;
-  const common = { tokenizer, backend, signal, seed };
-  const trainTokens = await loadTokens(terminal, run, {
-    ...common,
-    ...{ set: sets.train, variants, augment, mistakes },
-  });
-  const testTokens = await loadTokens(terminal, run, {
-    ...common,
-    ...{ set: sets.test, variants: 1, augment: {}, mistakes: 0 },
-  });
-  const draw = (weights: TensorMap) =>
-    drawSheet(weights, { backend, tokenizer, model: recipe.model, labels: sets.train.classes });
-  const task = await varTask(
-    recipe,
-    { ...sets, trainTokens, testTokens },
-    { backend, tokenizer, draw, checkpoint },
-  );
+  const opened = await openRun(flags.run, recipe, { mayChange: ["steps"] });
+  const { threads } = flags;
+  const { run } = opened;
+  const known = { tokenizer, data: sets };
+  const source = await varSource(terminal, recipe, { threads, signal, run, ...known });
   return train(
     terminal,
-    { task, run },
+    { ...opened, source },
     {
-      steps: recipe.steps,
-      done: checkpoint?.step,
       command,
-      json: flags.json,
       signal,
       metric: "accuracy",
       again,
@@ -215,6 +201,46 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
         `underpaint sample --model ${shellWord(file)} --tokenizer ${shellWord(tokenizer.file)} --count 32 --sheet sheet.png`,
     },
   );
+}
+
+/** A recipe with the files it is about, as a run's folder holds it. */
+export interface VarRunRecipe extends VarRecipe {
+  readonly data: string;
+  readonly tokenizer: { readonly file: string; readonly hash: string };
+}
+
+/** What a transformer's run is made of, by its recipe. Tokens lie in the run's folder, or are computed now. */
+export async function varSource(
+  terminal: Terminal,
+  recipe: VarRunRecipe,
+  options: SourceOptions & { run: Run; tokenizer?: Tokenizer; data?: RunSource["data"] },
+): Promise<RunSource> {
+  const { run, signal } = options;
+  const { file, hash } = recipe.tokenizer;
+  const tokenizer = options.tokenizer ?? (await loadTokenizer(file));
+  if (tokenizer.hash !== hash)
+    throw new InputError(
+      `${file}: this is not the tokenizer of the run: its SHA-256 begins with ${tokenizer.hash}, the run has ${hash}; restore the file`,
+      { file },
+    );
+  const size = imageSide(tokenizer.config);
+  const data = options.data ?? (await openSplits(terminal, recipe.data, { size, signal }));
+  const backend = await backendWith(options.threads);
+  const { seed, variants, augment, mistakes } = recipe;
+  const common = { tokenizer, backend, signal, seed };
+  const trainTokens = await loadTokens(terminal, run, {
+    ...common,
+    ...{ set: data.train, variants, augment, mistakes },
+  });
+  const testTokens = await loadTokens(terminal, run, {
+    ...common,
+    ...{ set: data.test, variants: 1, augment: {}, mistakes: 0 },
+  });
+  const draw = (weights: TensorMap) =>
+    drawSheet(weights, { backend, tokenizer, model: recipe.model, labels: data.train.classes });
+  const open = (checkpoint?: Checkpoint) =>
+    varTask(recipe, { ...data, trainTokens, testTokens }, { backend, tokenizer, draw, checkpoint });
+  return { kind: "var", data, tokens: trainTokens, backend, open };
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */

@@ -1,6 +1,7 @@
 /** `underpaint train vqvae DATA`: trains a tokenizer. The loop and its words are in training.ts. */
 
 import type { Command } from "commander";
+import { InputError } from "../formats/errors.ts";
 import {
   imageSide,
   labVqvaeConfig,
@@ -9,7 +10,7 @@ import {
   type VqvaeConfig,
 } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
-import { openRun } from "../train/run.node.ts";
+import { type Checkpoint, openRun } from "../train/run.node.ts";
 import { vqvaeTask } from "../train/vqvae.ts";
 import { VQVAE_RECIPE, type VqvaeRecipe } from "../train/vqvae-recipe.ts";
 import { interruptible } from "./errors.ts";
@@ -32,7 +33,9 @@ import {
   openSplits,
   partOf,
   printPlan,
+  type RunSource,
   type SharedFlags,
+  type SourceOptions,
   shellWord,
   train,
 } from "./training.ts";
@@ -179,22 +182,14 @@ async function run(
     printPlan(terminal, vqvaeCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
     return 0;
   }
-  const sets = await openSplits(terminal, data, {
-    size: imageSide(recipe.model),
-    strict: flags.strict,
-    signal,
-  });
-  const { run, checkpoint } = await openRun(flags.run, recipe, { mayChange: ["steps"] });
-  const backend = await backendWith(flags.threads);
-  const task = await vqvaeTask(recipe, sets, { backend, checkpoint, network });
+  const { threads, strict } = flags;
+  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network });
+  const opened = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   return train(
     terminal,
-    { task, run },
+    { ...opened, source },
     {
-      steps: recipe.steps,
-      done: checkpoint?.step,
       command,
-      json: flags.json,
       signal,
       metric: "psnr",
       again,
@@ -213,6 +208,34 @@ function networkOf(
   const name = typed ? perceptual : (earlier?.name ?? perceptual);
   const layers = perceptualLayers ?? earlier?.hash.split(" ")[1];
   return name === "off" ? undefined : openFeatureNet(name, layers?.split(","));
+}
+
+/** The network that a recipe names. @throws InputError where its file is another now */
+async function sameNetwork({ network }: VqvaeRecipe): Promise<FeatureNet | undefined> {
+  if (!network) return undefined;
+  const { name, hash } = network;
+  const found = await openFeatureNet(name, hash.split(" ")[1]?.split(","));
+  if (found.hash === hash) return found;
+  throw new InputError(
+    `${name}: this is not the network of the run: it is ${found.hash}, the run has ${hash}; restore the file`,
+    { name },
+  );
+}
+
+/** What a tokenizer's run is made of, by its recipe. */
+export async function vqvaeSource(
+  terminal: Terminal,
+  recipe: VqvaeRecipe & { readonly data: string },
+  options: SourceOptions & { strict?: boolean; network?: FeatureNet },
+): Promise<RunSource> {
+  const { threads, strict, signal } = options;
+  const network = options.network ?? (await sameNetwork(recipe));
+  const size = imageSide(recipe.model);
+  const data = await openSplits(terminal, recipe.data, { size, strict, signal });
+  const backend = await backendWith(threads);
+  const open = (checkpoint?: Checkpoint) =>
+    vqvaeTask(recipe, data, { backend, checkpoint, network });
+  return { kind: "vqvae", data, backend, open };
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */

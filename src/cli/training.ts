@@ -1,6 +1,7 @@
 /** What both trainers share on the command line: data, the run's folder, the bar, Ctrl-C, the closing lines. */
 
 import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { DATASET_SYNTAX, openDataset, prepareDataset } from "../data/open.ts";
@@ -9,16 +10,18 @@ import { InputError } from "../formats/errors.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { openBackend } from "../tensor/backend.ts";
 import { type Task, type TrainEvent, trainLoop } from "../train/loop.ts";
-import type { Metrics, Run } from "../train/run.node.ts";
+import type { Checkpoint, Metrics, OpenedRun } from "../train/run.node.ts";
+import type { TokenSet } from "../train/tokens.ts";
 import { numberFlag } from "./flags.ts";
 import { figure, plural, table } from "./format.ts";
 import { progress } from "./progress.ts";
 import { addRecipeFlags, LOOP_FLAGS, readRecipe } from "./recipe-flags.ts";
+import { addLedgerFlags, type LedgerFlags, openRunLedger } from "./run-ledger.ts";
 import type { Terminal } from "./terminal.ts";
 import { costRows, type TrainCost } from "./train-cost.ts";
 
 /** What both trainers take besides their recipe. */
-export interface SharedFlags {
+export interface SharedFlags extends LedgerFlags {
   readonly run: string;
   readonly dryRun: boolean;
   readonly json: boolean;
@@ -42,6 +45,7 @@ export function addSharedFlags(command: Command, folder: string): Command {
     max: 1024,
   });
   addRecipeFlags(command, LOOP_FLAGS, {});
+  addLedgerFlags(command);
   return command;
 }
 
@@ -66,6 +70,24 @@ export function earlierRecipe(folder: string): Json | undefined {
 /** A part of an earlier recipe that is an object itself. */
 export const partOf = (recipe: Json | undefined, key: string): Json | undefined =>
   recipe?.[key] as Json | undefined;
+
+export type RunKind = "vqvae" | "var" | "classifier";
+
+/** What a run is made of: enough to begin it, to go on with it, and to do parts of it again. */
+export interface RunSource {
+  readonly kind: RunKind;
+  readonly data: { readonly train: ImageDataset; readonly test: ImageDataset };
+  /** What is read in place of the pictures, where that is computed beforehand. */
+  readonly tokens?: TokenSet;
+  readonly backend: Backend;
+  /** The trainer, at its start or as a checkpoint says. */
+  open(checkpoint?: Checkpoint): Promise<Task>;
+}
+
+export interface SourceOptions {
+  readonly threads?: number;
+  readonly signal: AbortSignal;
+}
 
 /** A backend that uses that many threads. */
 export async function backendWith(threads: number | undefined): Promise<Backend> {
@@ -129,10 +151,7 @@ export function printPlan(
 }
 
 export interface TrainingOptions {
-  readonly steps: number;
-  readonly done?: number;
   readonly command: Command;
-  readonly json: boolean;
   readonly signal: AbortSignal;
   /** The metric that stands beside the loss in the bar. */
   readonly metric: string;
@@ -142,18 +161,35 @@ export interface TrainingOptions {
   readonly next: (file: string) => string;
 }
 
+/** A run that was opened, with what it trains. */
+interface TrainedRun extends OpenedRun<{ readonly steps: number }> {
+  readonly source: RunSource;
+}
+
+/** What the engine takes when it is not told. */
+const threadsOf = (threads: number | undefined): number => threads ?? availableParallelism();
+
 /**
  * Trains to the end or to Ctrl-C. @returns the exit code: 130 where it was stopped, with the checkpoint saved and
  * the way on printed
  */
 export async function train(
   terminal: Terminal,
-  { task, run }: { task: Task; run: Run },
+  { source, run, checkpoint, config }: TrainedRun,
   options: TrainingOptions,
 ): Promise<number> {
-  const { steps, done = 0, signal, json, command } = options;
+  const { signal, command } = options;
+  const flags = command.opts<SharedFlags>();
+  const { steps } = config;
+  const done = checkpoint?.step ?? 0;
   const every = readRecipe(command, ["saveEvery", "evaluateEvery", "drawEvery"], undefined);
   if (done > 0) terminal.say(`${run.folder}: goes on after ${plural(done, "update")} of ${steps}`);
+  const parts = { run, source, recipe: { ...config }, threads: threadsOf(flags.threads) };
+  const watchers = flags.ledger ? [await openRunLedger(terminal, parts, flags)] : [];
+  const task = await source.open(checkpoint).catch(async (error: unknown) => {
+    for (const watcher of watchers) await watcher.close?.();
+    throw error;
+  });
   const shown = progress(terminal, { of: steps, from: done, what: "training" });
   const say = (line: string) => {
     shown.clear();
@@ -178,8 +214,8 @@ export async function train(
   };
   let stopped = false;
   try {
-    for await (const event of trainLoop(task, run, { steps, done, signal, ...every })) {
-      if (json) terminal.print(JSON.stringify(event));
+    for await (const event of trainLoop(task, run, { steps, done, signal, watchers, ...every })) {
+      if (flags.json) terminal.print(JSON.stringify(event));
       (lines[event.kind] as (event: TrainEvent) => void)(event);
       stopped = event.kind === "stopped";
       if (event.kind === "step") await breathe();

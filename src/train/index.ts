@@ -1,11 +1,21 @@
 /** The public names of training: trainers as tasks, the loop that runs them, runs on disk, data sets as tokens. */
 
+export { auditCommitment, challenge, targets } from "./challenge.ts";
+export { type History, readHistory, type StepRecord } from "./history.ts";
 export {
   type LoopOptions,
   type Task,
   type TrainEvent,
   trainLoop,
 } from "./loop.ts";
+export { type Recorder, type RecorderOptions, type RunFacts, recorder } from "./recorder.ts";
+export {
+  type Judgement,
+  type Replayed,
+  type ReplayOptions,
+  type ReplaySource,
+  replay,
+} from "./replay.ts";
 export { type Checkpoint, type Metrics, type OpenedRun, openRun, type Run } from "./run.node.ts";
 export { type HashedTokenizer, tokensIn } from "./token-file.node.ts";
 export { type TokenizeOptions, type TokenizeProgress, type TokenSet, tokenize } from "./tokens.ts";

@@ -68,7 +68,8 @@ export async function openRun<Config extends object>(
   return { run: runIn(folder), config, checkpoint };
 }
 
-const runIn = (folder: string): Run => ({
+/** Writes into a run's folder that is there already; `openRun` is for training in it. */
+export const runIn = (folder: string): Run => ({
   folder,
   log: (line) => node.fs.appendFile(node.path.join(folder, METRICS), `${JSON.stringify(line)}\n`),
   async save({ step, position, tensors }) {
@@ -108,6 +109,10 @@ function readObject(text: string, file: string): Record<string, unknown> {
     },
   );
 }
+
+/** A state of a run from its file. @throws InputError when it is none */
+export const readCheckpointFile = async (file: string): Promise<Checkpoint> =>
+  readCheckpoint(await node.fs.readFile(file), file);
 
 function readCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes);

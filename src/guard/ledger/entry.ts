@@ -47,6 +47,11 @@ export const KINDS = {
     step: "number",
     stateBefore: "hash?",
     stateAfter: "hash?",
+    /** Keyed fingerprints (guard/state), where roots over everything are taken more seldom. */
+    sketchBefore: "hash?",
+    sketchAfter: "hash?",
+    /** Those of every tensor after the step, in the order of their names; Base64. */
+    sketches: "string?",
     /** Root over the batch: ids, contents and labels. */
     batchRoot: "hash?",
     learningRate: "number?",

@@ -1,5 +1,6 @@
 /** Public names of the ledger. Runs in the browser over a Disk of its own; folders on disk are node.ts. */
 
+export { certifyLog, checkCertificate } from "./certificate.ts";
 export {
   type Checkpoint,
   checkpointText,
