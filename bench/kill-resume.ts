@@ -1,6 +1,7 @@
 /**
  * Kills a training run with -9 at 20 random moments and resumes it; its final weights must equal, bit by bit, those of
- * a run that was left alone. Writes bench/results/kill-resume.json. Run: npm run build && npx tsx bench/kill-resume.ts
+ * a run that was left alone, and its ledger must verify after each kill and tell of no step that went another way when it
+ * was done again. Writes bench/results/kill-resume.json. Run: npm run build && npx tsx bench/kill-resume.ts
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -12,6 +13,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { encodePng } from "../src/formats/png.ts";
 import { readSafetensors } from "../src/formats/safetensors.ts";
+import { folderDisk } from "../src/guard/ledger/node.ts";
+import { readLedgerOn } from "../src/guard/ledger/reader.ts";
+import { verifyLedgerOn } from "../src/guard/ledger/verify.ts";
 import { rng } from "../src/tensor/rng.ts";
 
 const KILLS = Number(process.env.KILLS ?? 20);
@@ -105,6 +109,23 @@ const sha256 = async (file: string): Promise<string> =>
     .update(await readFile(file))
     .digest("hex");
 
+/** What a dead writer may leave at the end of a journal; opening the ledger mends it. */
+const TORN = /end is torn|have no signed head/;
+
+/** What is wrong with a run's ledger, besides a torn end where it was killed just now. */
+async function ledgerProblems(run: string, { killed }: { killed: boolean }): Promise<string[]> {
+  const folder = join(run, "ledger");
+  if (!existsSync(join(folder, "journal"))) return killed ? [] : ["there is no ledger"];
+  const found: string[] = [];
+  for await (const { problems, verdict } of verifyLedgerOn(folderDisk(folder)))
+    if (verdict) found.push(...problems.map(({ what }) => what));
+  if (killed) return found.filter((what) => !TORN.test(what));
+  for await (const { kind, facts } of (await readLedgerOn(folderDisk(folder))).records())
+    if (kind === "event" && ["differs", "state-changed"].includes(String(facts.event)))
+      found.push(JSON.stringify(facts));
+  return found;
+}
+
 /** As many killed runs as it takes to see all kills; each must end in the weights of the whole one. */
 async function measure(kind: Kind) {
   const whole = join(home, `${kind}-whole`);
@@ -112,6 +133,7 @@ async function measure(kind: Kind) {
   const wanted = await sha256(join(whole, `${kind}.safetensors`));
   const kills: { run: number; afterMs: number; checkpoint: number }[] = [];
   const finals: string[] = [];
+  const problems: string[] = [];
   while (kills.length < KILLS) {
     const folder = join(home, `${kind}-killed-${finals.length}`);
     let ended = false;
@@ -121,19 +143,28 @@ async function measure(kind: Kind) {
       ended = (await train(kind, folder, patience)).signal !== "SIGKILL";
       if (ended) break; // it got to the end first
       kills.push({ run: finals.length, afterMs: patience, checkpoint: await stepOf(folder) });
+      problems.push(...(await ledgerProblems(folder, { killed: true })));
     }
     if (!ended) await train(kind, folder);
+    problems.push(...(await ledgerProblems(folder, { killed: false })));
     finals.push(await sha256(join(folder, `${kind}.safetensors`)));
   }
   const identical = finals.every((hash) => hash === wanted);
-  return { kind, steps: STEPS, kills, identical, sha256: { whole: wanted, killed: finals } };
+  return {
+    kind,
+    steps: STEPS,
+    kills,
+    identical,
+    ledgerProblems: problems,
+    sha256: { whole: wanted, killed: finals },
+  };
 }
 
 try {
   const runs = [await measure("vqvae"), await measure("var")];
   const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
   const result = {
-    what: "kill -9 at random moments, then resume: are the final weights those of an unkilled run?",
+    what: "kill -9 at random moments, then resume: are the final weights those of an unkilled run, and are the ledgers whole?",
     date: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} x ${cpus()[0]?.model}, ${process.platform} ${process.arch}`,
     versions: { node: process.versions.node, "onnxruntime-node": dependencies["onnxruntime-node"] },
@@ -144,11 +175,13 @@ try {
     join(ROOT, "bench/results/kill-resume.json"),
     `${JSON.stringify(result, null, 2)}\n`,
   );
-  for (const { kind, kills, identical } of runs)
+  for (const { kind, kills, identical, ledgerProblems: bad } of runs)
     console.log(
-      `${kind}: ${kills.length} kills, final weights ${identical ? "identical" : "DIFFER"}`,
+      `${kind}: ${kills.length} kills, final weights ${identical ? "identical" : "DIFFER"}, ${bad.length} problems of ledgers`,
     );
-  if (runs.some(({ identical, kills }) => !identical || kills.length < KILLS)) process.exitCode = 1;
+  const good = (run: (typeof runs)[number]) =>
+    run.identical && run.kills.length >= KILLS && run.ledgerProblems.length === 0;
+  if (!runs.every(good)) process.exitCode = 1;
 } finally {
   await rm(home, { recursive: true, force: true });
 }
