@@ -139,7 +139,9 @@ async function conclude(
     ),
   );
   if (different.length === 0)
-    terminal.say(`${run}: all ${plural(same.length, "step")} bit for bit as the ledger says`);
+    terminal.say(
+      `${run}: ${plural(same.length, "step")} bit for bit as the ledger says${lost.length > 0 ? ", the others nobody can judge" : ""}`,
+    );
   else
     terminal.say(
       `${run}: step ${different[0]!.step} is the first that was not done as the ledger says; do not trust what came after`,
@@ -152,7 +154,7 @@ function sentence({ step, verdict, differences, tensors }: Replayed, why: string
   const what = {
     same: "same",
     different: "DIFFERENT",
-    unreachable: "not reachable: it follows a step that differs, and no state between was kept",
+    unreachable: "not reachable: no state was kept from which it can be done again",
   }[verdict];
   const first = tensors.length > 0 ? [`first tensor ${tensors[0]}`] : [];
   return [`step ${step} (${why}): ${what}`, ...differences, ...first].join("\n  ");

@@ -13,3 +13,4 @@ export {
   type Verdict,
   worst,
 } from "./scan/index.ts";
+export { createSketcher, type Sketcher, type State, stateRoot } from "./state/index.ts";

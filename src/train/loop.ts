@@ -76,6 +76,12 @@ export async function* trainLoop(
   const { saveEvery = 200, evaluateEvery = 500, drawEvery = 500 } = options;
   const state: RunState = { tensors: () => task.tensors(), position: () => task.position() };
   let [step, saved] = [done, done];
+  let open = true;
+  const close = async (): Promise<void> => {
+    if (!open) return;
+    open = false;
+    await tellAll(watchers, (watcher) => watcher.close?.());
+  };
   const save = async (): Promise<TrainEvent> => {
     await tell(watchers, "saving", { ...state, step });
     saved = step;
@@ -127,9 +133,10 @@ export async function* trainLoop(
   } catch (error) {
     // What stopped the run is thrown, whatever the watchers have to say about it.
     await tellAll(watchers, (watcher) => watcher.error?.({ step, error })).catch(() => {});
+    await close().catch(() => {});
     throw error;
   } finally {
-    await tellAll(watchers, (watcher) => watcher.close?.()).finally(() => task.release());
+    await close().finally(() => task.release());
   }
 }
 

@@ -102,7 +102,10 @@ export function recorder(options: RecorderOptions): Recorder {
   };
   const safe = async () => {
     settle();
-    await ledger.flush();
+    // What an append failed with says more than that the ledger is broken since.
+    await ledger.flush().catch((error: unknown) => {
+      failed ??= error;
+    });
     if (failed) throw failed;
   };
 

@@ -61,6 +61,15 @@ describe("an honest run", () => {
     expect(replayLength([3, 7, 11], [5, 10, 12])).toBe(6);
   });
 
+  test("is judged only from where its ledger begins, or a state was kept", async () => {
+    const { history, ...source } = await sourceOf(await run);
+    const roots = new Map([...history.roots].filter(([step]) => step > 0));
+    const found: Replayed[] = [];
+    const later = { ...source, history: { ...history, roots } };
+    for await (const s of replay([2, 6], later, { sketcher, hash: fastHash })) found.push(s);
+    expect(verdicts(found)).toEqual({ 2: "unreachable", 6: "same" });
+  });
+
   test("refuses steps that it did not do", async () => {
     await expect(audit(await run, [STEPS + 1])).rejects.toThrow(/has no update 13/);
   });

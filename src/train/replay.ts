@@ -35,7 +35,7 @@ export interface Judgement {
   readonly step: number;
   /** Whether it was asked for, or only lies on the way from a kept state. */
   readonly asked: boolean;
-  /** "unreachable": it follows an update that differs, and no state between them was kept. */
+  /** "unreachable": no state was kept between it and an update that differs, or the beginning of its ledger. */
   readonly verdict: "same" | "different" | "unreachable";
   /** What is not as the ledger says, causes before effects; empty where it is the same. */
   readonly differences: readonly string[];
@@ -102,6 +102,10 @@ async function* replayLeg(
   options: ReplayOptions,
 ): AsyncGenerator<Judgement> {
   const { hash, signal } = options;
+  if (from === 0 && !history.roots.has(0)) {
+    yield* lost(asked); // the ledger began in the midst of the run
+    return;
+  }
   const configAt = (step: number) => history.configs[history.steps.get(step)?.config ?? 0]!;
   const checkpoint = from > 0 ? await states.read(from) : undefined;
   let task = await open(configAt(from + 1), checkpoint);

@@ -122,6 +122,9 @@ test("a watcher that throws stops the run: nothing more is saved, all are told a
     error: () => {
       throw new Error("a failure in telling hides nothing");
     },
+    close: () => {
+      throw new Error("nor one in closing");
+    },
   });
   const { folder, task, end } = await watched([guard, listener("b", heard)]);
   await expect(end).rejects.toBe(alarm);
@@ -130,6 +133,19 @@ test("a watcher that throws stops the run: nothing more is saved, all are told a
   ]);
   expect(task.released).toBe(true);
   expect((await openRun(folder, {})).checkpoint?.step).toBe(1);
+});
+
+test("a watcher that cannot close fails a run that went well", async () => {
+  const heard: string[] = [];
+  const bad = listener("bad", heard, {
+    close: () => {
+      throw new Error("the disk is full");
+    },
+  });
+  const { task, end } = await watched([bad, listener("b", heard)]);
+  await expect(end).rejects.toThrow("the disk is full");
+  expect(heard.at(-1)).toBe("b close");
+  expect(task.released).toBe(true);
 });
 
 test("a run that is stopped saves, then says so", async () => {
