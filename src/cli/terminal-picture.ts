@@ -1,0 +1,78 @@
+/** Pictures in the terminal: half blocks in 24-bit colour, or the real thing where the terminal can. Knows no sampler. */
+
+import { encodePng } from "../formats/png.ts";
+import type { Picture } from "../image/sheet.ts";
+
+/** How a terminal shows pictures. */
+export const WAYS = ["kitty", "iterm", "blocks", "none"] as const;
+export type Way = (typeof WAYS)[number];
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** First rule that holds decides; multiplexers pass no picture protocol through. */
+const RULES: readonly (readonly [way: Way, holds: (env: Env) => boolean])[] = [
+  ["none", (env) => env.TERM === "dumb" || Boolean(env.NO_COLOR)],
+  ["blocks", (env) => Boolean(env.TMUX) || /^(screen|tmux)/.test(env.TERM ?? "")],
+  ["kitty", (env) => Boolean(env.KITTY_WINDOW_ID) || /kitty|ghostty/.test(env.TERM ?? "")],
+  ["iterm", (env) => /^(iTerm\.app|WezTerm)$/.test(env.TERM_PROGRAM ?? "")],
+  ["blocks", () => true],
+];
+
+export const wayOf = (env: Env): Way => RULES.find(([, holds]) => holds(env))![0];
+
+const ESC = "\x1b";
+const RESET = `${ESC}[0m`;
+/** Kitty takes base64 in pieces of at most this. */
+const PIECE = 4096;
+
+/** Rows of text that a picture takes. */
+export const rowsOfText = ({ height }: Picture): number => Math.ceil(height / 2);
+
+/** A picture as text to be written at the start of a line; it ends at the start of the next one. */
+export async function terminalPicture(picture: Picture, way: Way): Promise<string> {
+  return WRITERS[way](picture);
+}
+
+const WRITERS: Readonly<Record<Way, (picture: Picture) => string | Promise<string>>> = {
+  none: () => "",
+  blocks,
+  /** https://sw.kovidgoyal.net/kitty/graphics-protocol: PNG (f=100), shown at once (a=T), as many rows as the blocks. */
+  kitty: async (picture) => {
+    const data = await base64Png(picture);
+    const pieces = data.match(new RegExp(`.{1,${PIECE}}`, "g"))!;
+    const sent = pieces.map((piece, i) => {
+      const head = i === 0 ? `a=T,f=100,q=2,r=${rowsOfText(picture)},` : "";
+      return `${ESC}_G${head}m=${i < pieces.length - 1 ? 1 : 0};${piece}${ESC}\\`;
+    });
+    return `${sent.join("")}\n`;
+  },
+  /** https://iterm2.com/documentation-images.html: inline, as many rows as the blocks. */
+  iterm: async (picture) =>
+    `${ESC}]1337;File=inline=1;height=${rowsOfText(picture)}:${await base64Png(picture)}\x07\n`,
+};
+
+const base64Png = async (picture: Picture): Promise<string> =>
+  Buffer.from(await encodePng(picture)).toString("base64");
+
+/** Two pixels a character: the upper one as its colour, the lower one as its background. */
+function blocks({ width, height, data }: Picture): string {
+  const colour = (x: number, y: number) => {
+    const at = (y * width + x) * 3;
+    return `${data[at]};${data[at + 1]};${data[at + 2]}`;
+  };
+  const lines: string[] = [];
+  for (let y = 0; y < height; y += 2) {
+    let [line, before] = ["", ""];
+    for (let x = 0; x < width; x++) {
+      const lower = y + 1 < height ? `${ESC}[48;2;${colour(x, y + 1)}m` : `${ESC}[49m`;
+      const style = `${ESC}[38;2;${colour(x, y)}m${lower}`;
+      line += style === before ? "▀" : `${style}▀`;
+      before = style;
+    }
+    lines.push(`${line}${RESET}\n`);
+  }
+  return lines.join("");
+}
+
+/** Moves the cursor to where a picture of that many rows began, so that the next one is drawn over it. */
+export const backOver = (rows: number): string => `${ESC}[${rows}A`;
