@@ -14,43 +14,34 @@ import { PRECISIONS, type Precision } from "../image/precision.ts";
 import { sample } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
 import { openBackend } from "../tensor/backend.ts";
+import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
 import { Interrupted, interruptible } from "./errors.ts";
 import { numberFlag, readNumber } from "./flags.ts";
 import { duration, count as grouped, plural } from "./format.ts";
 import { DEFAULT_MODEL, findModel, type ModelPlace, VERSION } from "./package.ts";
 import { type Made, type Outputs, openOutput, type Settings } from "./pictures.ts";
 import { profileTable, Stopwatch, timedBackend } from "./profile.ts";
-import { progress } from "./progress.ts";
+import { type Progress, progress } from "./progress.ts";
 import { openJudge } from "./reject.ts";
 import type { Terminal } from "./terminal.ts";
+import { type Watching, watching } from "./terminal-picture.ts";
 import { shellWord } from "./training.ts";
 
 const MAX_COUNT = 100_000;
 
-interface SampleFlags extends Outputs {
+interface SampleFlags extends DrawingFlags, Outputs {
   readonly label: readonly string[];
-  readonly model: string;
-  readonly tokenizer?: string;
   readonly count?: number;
-  readonly first: number;
-  readonly seed: number;
-  readonly guidance?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly temperature?: number;
   readonly smooth: boolean;
   readonly batch?: number;
   readonly memory?: number;
-  readonly threads?: number;
   readonly precision: Precision;
   readonly json: boolean;
   readonly profile: boolean;
   readonly reject?: number;
   readonly classifier: string;
+  readonly watch: boolean;
 }
-
-/** For flags whose default the model knows. */
-const OWN = "default the model's own";
 
 const collect = (label: string, before: readonly string[]): string[] => [...before, label];
 
@@ -62,55 +53,14 @@ export function addSample(program: Command, terminal: Terminal): void {
       "[labels...]",
       'What to draw: names of classes such as "food" or "food/fluent", or numbers, taken in turn; "none" for no class; nothing for any class',
     )
-    .option("--label <label>", "The same as an argument; may be repeated", collect, [])
-    .option(
-      "--model <name>",
-      "An embedded model, a model's folder, or a transformer's file",
-      DEFAULT_MODEL,
-    )
-    .option("--tokenizer <file>", "The tokenizer, where it does not lie beside the transformer");
+    .option("--label <label>", "The same as an argument; may be repeated", collect, []);
   numberFlag(command, "-n, --count <n>", {
     sentence: "How many; default one per label",
     unit: "pictures",
     min: 1,
     max: MAX_COUNT,
   });
-  numberFlag(command, "--first <n>", {
-    sentence: "Number of the first picture within its seed",
-    min: 0,
-    max: 1e9,
-    fallback: 0,
-  });
-  numberFlag(command, "--seed <n>", {
-    sentence: "Where all chance comes from: same seed, same files",
-    min: 0,
-    max: 2 ** 32 - 1,
-    fallback: 0,
-  });
-  numberFlag(command, "--guidance <n>", {
-    sentence: `How strongly the class is followed at the last scale; 0 for not at all; ${OWN}`,
-    real: true,
-    min: 0,
-    max: 100,
-  });
-  numberFlag(command, "--top-k <n>", {
-    sentence: `Choose among this many of the likeliest codes; 0 for all; ${OWN}`,
-    unit: "codes",
-    min: 0,
-    max: 1_048_576,
-  });
-  numberFlag(command, "--top-p <n>", {
-    sentence: `Choose among the likeliest codes up to this probability; 0 for all; ${OWN}`,
-    real: true,
-    min: 0,
-    max: 1,
-  });
-  numberFlag(command, "--temperature <n>", {
-    sentence: `Below 1 for likelier codes, above for bolder ones; ${OWN}`,
-    real: true,
-    min: 0.0001,
-    max: 100,
-  });
+  drawingFlags(command);
   command
     .option(
       "--smooth",
@@ -137,11 +87,6 @@ export function addSample(program: Command, terminal: Terminal): void {
     max: 1e6,
     real: true,
   });
-  numberFlag(command, "--threads <n>", {
-    sentence: "Processor threads, default all",
-    min: 1,
-    max: 1024,
-  });
   numberFlag(command, "--reject <share>", {
     sentence: "Draw more, and keep this share, in which a classifier sees the class most surely",
     real: true,
@@ -162,6 +107,7 @@ export function addSample(program: Command, terminal: Terminal): void {
       "Who judges for --reject: lab:emoji, lab:fashion-mnist, or a file of train classifier",
       "lab:emoji",
     )
+    .option("--watch", "Show the pictures in the terminal as they grow", false)
     .option("--json", "Print one JSON object per picture on stdout", false)
     .option("--profile", "Say where the time went", false)
     .action((labels: string[], flags: SampleFlags) =>
@@ -275,7 +221,9 @@ async function* pictures(
   const batch = flags.batch ?? fittingBatch(model, { memory, guided: drawing.guidance > 0 });
   const options = { ...drawing, batch, seed, moreSmooth: flags.smooth, signal };
   const tokens = model.info.tokens;
-  const shown = progress(terminal, { of: count * tokens, what: `drawing ${grouped(count)}` });
+  const shown: Progress & Partial<Watching> = flags.watch
+    ? watching(terminal)
+    : progress(terminal, { of: count * tokens, what: `drawing ${grouped(count)}` });
   try {
     for (let at = 0; at < count; at += batch) {
       const n = Math.min(batch, count - at);
@@ -288,8 +236,10 @@ async function* pictures(
       const from = performance.now();
       const graphs = watch.total();
       for await (const step of sample(model, { ...options, labels, count: n, first: first + at })) {
-        if (flags.scales !== undefined || step.scale === step.of - 1)
-          scales.push(await step.pictures());
+        const last = step.scale === step.of - 1;
+        const seen = flags.watch || flags.scales !== undefined || last ? await step.pictures() : [];
+        await shown.show?.(seen, { fresh: step.scale === 0 });
+        if (flags.scales !== undefined || last) scales.push(seen);
         classes = step.classes;
         done += n * step.side ** 2;
         shown.update(done);

@@ -3,7 +3,8 @@
 import { expect, test } from "vitest";
 import { decodePng } from "../formats/png.ts";
 import type { Picture } from "../image/sheet.ts";
-import { terminalPicture, wayOf } from "./terminal-picture.ts";
+import type { Terminal } from "./terminal.ts";
+import { terminalPicture, watching, wayOf } from "./terminal-picture.ts";
 
 const picture: Picture = {
   width: 2,
@@ -36,10 +37,22 @@ test("blocks hold every pixel: upper ones as colours, lower ones as backgrounds"
 
 test.each(["kitty", "iterm"] as const)("%s is sent a PNG of the picture", async (way) => {
   const text = await terminalPicture(picture, way);
-  const payload =
-    way === "kitty"
-      ? [...text.matchAll(/_G[^;]*;([^\x1b]*)/g)].map((m) => m[1])
-      : [/:([^\x07]*)\x07/.exec(text)![1]];
+  // Kitty: pieces between ";" and the escape that ends them; iTerm: all between ":" and the bell.
+  const [from, to] = way === "kitty" ? [";", "\x1b\\"] : [":", "\x07"];
+  const payload = text.split(to).flatMap((piece) => piece.split(from).slice(1, 2));
   const png = await decodePng(new Uint8Array(Buffer.from(payload.join(""), "base64")));
   expect(png.data).toEqual(picture.data);
+});
+
+test("a growing picture is drawn over itself, beside as many others as fit", async () => {
+  const drawn: string[] = [];
+  const terminal = { live: true, columns: 9, draw: (text: string) => void drawn.push(text) };
+  const shown = watching(terminal as unknown as Terminal, { TERM: "xterm" });
+  await shown.show([picture, picture, picture], { fresh: true });
+  await shown.show([picture, picture, picture], { fresh: false });
+  // Cells are as high as the largest picture, 3 pixels, with 2 around: 7 rows of pixels, 4 of text.
+  expect(drawn[0]!.split("\n")).toHaveLength(5);
+  expect(drawn[1]).toBe(`\x1b[4A${drawn[0]}`);
+  // Two of them fit into 9 columns: 2 + 3 + 2 + 3 + 2 pixels would be too wide for three.
+  expect(drawn[0]!.split("\n")[0]!.match(/▀/g)!.length).toBe(12);
 });

@@ -1,7 +1,9 @@
 /** Pictures in the terminal: half blocks in 24-bit colour, or the real thing where the terminal can. Knows no sampler. */
 
 import { encodePng } from "../formats/png.ts";
-import type { Picture } from "../image/sheet.ts";
+import { type Picture, sheet } from "../image/sheet.ts";
+import type { Progress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** How a terminal shows pictures. */
 export const WAYS = ["kitty", "iterm", "blocks", "none"] as const;
@@ -75,4 +77,35 @@ function blocks({ width, height, data }: Picture): string {
 }
 
 /** Moves the cursor to where a picture of that many rows began, so that the next one is drawn over it. */
-export const backOver = (rows: number): string => `${ESC}[${rows}A`;
+const backOver = (rows: number): string => `${ESC}[${rows}A`;
+
+/** Pictures that grow in one place of the terminal; stands where a progress bar would. */
+export interface Watching extends Progress {
+  /** As many of the pictures as stand side by side; `fresh` begins a new place below. */
+  show(pictures: readonly Picture[], options: { fresh: boolean }): Promise<void>;
+}
+
+/** Where lines cannot be drawn over, only the last scale could be shown: then nothing is. */
+export function watching(terminal: Terminal, env: Env = process.env): Watching {
+  const way = terminal.live ? wayOf(env) : "none";
+  let rows = 0;
+  return {
+    update() {},
+    clear() {},
+    async show(pictures, { fresh }) {
+      const [first] = pictures;
+      if (way === "none" || !first) return;
+      const columns = Math.max(
+        1,
+        Math.min(pictures.length, Math.floor(terminal.columns / (first.width + GAP))),
+      );
+      const together = sheet(pictures.slice(0, columns), { columns, gap: GAP });
+      const text = await terminalPicture(together, way);
+      terminal.draw(`${fresh ? "" : backOver(rows)}${text}`);
+      rows = rowsOfText(together);
+    },
+  };
+}
+
+/** Pixels between pictures that stand side by side. */
+const GAP = 2;
