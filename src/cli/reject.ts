@@ -38,7 +38,8 @@ export async function openJudge(
     } finally {
       await network.release();
     }
-    const kinds = all.map((made) => made.class);
+    // Rivals are those that were to show the same: "food/fluent" and "food/noto" are both food to the classifier.
+    const kinds = all.map((made) => classes[made.class]!);
     for (const i of keepBest(scores, kinds, Math.min(count, all.length))) yield all[i]!;
   };
   return { judge, rejection: { share, classifier: name, hash: classifier.hash } };
