@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { addAudit } from "./audit.ts";
 import { addDoctor } from "./doctor.ts";
+import { addDrill } from "./drill.ts";
 import { addEdit } from "./edit.ts";
 import { failure } from "./errors.ts";
 import { addEval } from "./eval.ts";
@@ -33,6 +34,7 @@ const COMMANDS = [
   addVerify,
   addLedger,
   addAudit,
+  addDrill,
   addDoctor,
 ] as const;
 

@@ -17,11 +17,12 @@ import { figure, plural, table } from "./format.ts";
 import { progress } from "./progress.ts";
 import { addRecipeFlags, LOOP_FLAGS, readRecipe } from "./recipe-flags.ts";
 import { addLedgerFlags, type LedgerFlags, openRunLedger } from "./run-ledger.ts";
+import { addSentinelFlags, openSentinel, type SentinelFlags } from "./run-sentinel.ts";
 import type { Terminal } from "./terminal.ts";
 import { costRows, type TrainCost } from "./train-cost.ts";
 
 /** What both trainers take besides their recipe. */
-export interface SharedFlags extends LedgerFlags {
+export interface SharedFlags extends LedgerFlags, SentinelFlags {
   readonly run: string;
   readonly dryRun: boolean;
   readonly json: boolean;
@@ -46,6 +47,7 @@ export function addSharedFlags(command: Command, folder: string): Command {
   });
   addRecipeFlags(command, LOOP_FLAGS, {});
   addLedgerFlags(command);
+  addSentinelFlags(command);
   return command;
 }
 
@@ -185,9 +187,9 @@ export async function train(
   const every = readRecipe(command, ["saveEvery", "evaluateEvery", "drawEvery"], undefined);
   if (done > 0) terminal.say(`${run.folder}: goes on after ${plural(done, "update")} of ${steps}`);
   const parts = { run, source, recipe: { ...config }, threads: threadsOf(flags.threads) };
-  const watchers = flags.ledger ? [await openRunLedger(terminal, parts, flags)] : [];
+  const ledger = flags.ledger ? await openRunLedger(terminal, parts, flags) : undefined;
   const task = await source.open(checkpoint).catch(async (error: unknown) => {
-    for (const watcher of watchers) await watcher.close?.();
+    await ledger?.close?.();
     throw error;
   });
   const shown = progress(terminal, { of: steps, from: done, what: "training" });
@@ -195,6 +197,8 @@ export async function train(
     shown.clear();
     terminal.say(line);
   };
+  const sentinel = flags.sentinel && openSentinel(task, flags, { say, note: ledger?.note });
+  const watchers = [ledger, sentinel].filter((watcher) => !!watcher);
   const lines: { [K in TrainEvent["kind"]]: (event: Extract<TrainEvent, { kind: K }>) => void } = {
     step: ({ step, metrics }) => shown.update(step, metricsLine(metrics, ["loss", options.metric])),
     evaluation: ({ step, metrics, remarks }) => {

@@ -73,6 +73,7 @@ export async function compileStep(
       shape: staticShape(shape, name),
     })),
     watched: () => backend.compile(g, { nanCheck: true }),
+    forward: () => backend.compile(g, { outputs: ["loss"] }),
   });
 }
 
@@ -128,6 +129,8 @@ interface Life {
   readonly reported: readonly Reported[];
   /** The same graph, compiled so that it names the first node that breaks. */
   readonly watched: () => Promise<Session>;
+  /** Its loss alone, without backward pass and update. */
+  readonly forward: () => Promise<Session>;
 }
 
 /** A compiled step with its parameters and moments; two buffers of each are swapped from step to step. */
@@ -137,6 +140,7 @@ export class Stepper {
   readonly #session: Session;
   readonly #life: Life;
   #scalars: Readonly<Record<string, number>> = {};
+  #forward: Promise<Session> | undefined;
 
   constructor(session: Session, life: Life) {
     this.#session = session;
@@ -212,7 +216,20 @@ export class Stepper {
     return Object.assign({}, ...constants, this.#scalars);
   }
 
-  release(): Promise<void> {
-    return this.#session.release();
+  /** The reported loss at other parameters, mean over batches; its graph is compiled when it is first asked for. */
+  async lossAt(batches: readonly Tensors[], weights: ReadonlyMap<string, Tensor>): Promise<number> {
+    this.#forward ??= this.#life.forward();
+    const session = await this.#forward;
+    let sum = 0;
+    for (const batch of batches) {
+      const { loss } = await session.run({ ...batch, ...Object.fromEntries(weights) });
+      sum += Number(loss!.data[0]);
+    }
+    return sum / batches.length;
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+    await (await this.#forward)?.release();
   }
 }

@@ -5,6 +5,7 @@ import { InputError } from "../formats/errors.ts";
 import type { Picture } from "../image/sheet.ts";
 import type { Pace } from "../nn/optim.ts";
 import { NonFiniteError } from "../tensor/nan-check.ts";
+import type { Declared } from "./declared.ts";
 import type { Metrics, Run } from "./run.node.ts";
 import { type RunState, type Stepped, tell, tellAll, type Watcher } from "./watch.ts";
 
@@ -26,6 +27,8 @@ export interface Task {
   before(): TensorMap;
   /** The same for what is not a tensor: the data cursor. Plain JSON. */
   position(): unknown;
+  /** What the recipe says of every update, for watchers that compute them again. */
+  readonly declared?: Declared;
   /** Writes the finished model into the run's folder. */
   finish(run: Run): Promise<string>;
   release(): Promise<void>;

@@ -13,13 +13,14 @@ import type { Picture } from "../image/sheet.ts";
 import { varSpecs } from "../image/var-layout.ts";
 import { dropLabels, dropPathMasks, varBatch, varLoss } from "../image/var-loss.ts";
 import { bindConstants, bindInputs } from "../nn/bind.ts";
-import { adamw } from "../nn/optim.ts";
+import { adamw, type Pace } from "../nn/optim.ts";
 import { learningRate, weightDecay } from "../nn/schedule.ts";
 import { initWeights } from "../nn/spec.ts";
 import { compileStep } from "../nn/step.ts";
-import type { Backend } from "../tensor/backend.ts";
+import type { Backend, Tensors } from "../tensor/backend.ts";
 import { createGraph, output } from "../tensor/graph.ts";
 import { rng } from "../tensor/rng.ts";
+import { type Declared, placeOf } from "./declared.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
@@ -86,6 +87,7 @@ export interface VarTaskOptions {
   checkpoint?: Checkpoint;
 }
 
+const ADAMW = { betas: [0.9, 0.95], eps: 1e-8 } as const;
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 
 /** A transformer in training; give it to `trainLoop`. Throws InputError when model and tokenizer do not fit. */
@@ -94,7 +96,7 @@ export async function varTask(
   data: VarData,
   { backend, tokenizer, draw, checkpoint }: VarTaskOptions,
 ): Promise<Task> {
-  const { model, batch, seed, steps } = recipe;
+  const { model, batch, seed } = recipe;
   checkPair(model, tokenizer.config);
   const specs = varSpecs(model);
   const start = rng(seed);
@@ -118,12 +120,13 @@ export async function varTask(
     labelSmoothing,
   });
   const { meanLoss, lastLoss, accuracy, lastAccuracy } = parts;
+  const decayed = new Set(specs.filter((s) => s.decay).map((s) => s.name));
   const stepper = await compileStep(
     {
       loss: parts.loss,
       params: p.bound,
-      decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
-      optimizer: adamw({ betas: [0.9, 0.95] }),
+      decayed,
+      optimizer: adamw(ADAMW),
       clip: recipe.clip,
       report: { meanLoss, lastLoss, accuracy, lastAccuracy },
     },
@@ -141,35 +144,12 @@ export async function varTask(
   };
 
   return {
-    pace: (step) => ({
-      step,
-      lr: learningRate(step - 1, {
-        schedule: recipe.schedule,
-        peak: recipe.lr,
-        warmup: recipe.warmup,
-        steps,
-        end: recipe.lrEnd,
-      }),
-      weightDecay: weightDecay(step - 1, {
-        start: recipe.weightDecay[0],
-        end: recipe.weightDecay[1],
-        steps,
-      }),
-    }),
+    pace: (step) => varPace(recipe, step),
     async step(pace) {
       const begin = performance.now();
       const { indices, epoch, next } = nextIndices(data.train, cursor, batch);
       cursor = next;
-      const chance = start.child("step").child(pace.step);
-      const labels = Array.from(indices, (i) => data.train.label(i));
-      const { trainTokens } = data;
-      const variant = epoch % trainTokens.variants;
-      const feeds = {
-        ids: tokensOf(trainTokens, "ids", { indices, variant }),
-        ...(misreads ? { read: tokensOf(trainTokens, "read", { indices, variant }) } : {}),
-        labels: dropLabels(labels, model, chance.child("labels")),
-        dropMasks: dropPathMasks(model, batch, chance.child("paths")),
-      };
+      const feeds = varFeeds(recipe, data, { step: pace.step, epoch, indices });
       const ready = performance.now();
       const r = await stepper.step(feeds, pace);
       return {
@@ -192,6 +172,11 @@ export async function varTask(
       new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
     before: () => stepperTensors(stepper.before()),
     position: () => ({ cursor }),
+    declared: {
+      ...declareVar(recipe, data),
+      decayed,
+      lossAt: (feeds, weights) => stepper.lossAt(feeds, weights),
+    },
     finish: (run) =>
       run.write("var.safetensors", modelTensors(), {
         underpaint: JSON.stringify({
@@ -204,6 +189,73 @@ export async function varTask(
     async release() {
       await stepper.release();
       await tester.release();
+    },
+  };
+}
+
+/** Rate and decay of update `step`, from 1. */
+const varPace = (recipe: VarRecipe, step: number): Pace => ({
+  step,
+  lr: learningRate(step - 1, {
+    schedule: recipe.schedule,
+    peak: recipe.lr,
+    warmup: recipe.warmup,
+    steps: recipe.steps,
+    end: recipe.lrEnd,
+  }),
+  weightDecay: weightDecay(step - 1, {
+    start: recipe.weightDecay[0],
+    end: recipe.weightDecay[1],
+    steps: recipe.steps,
+  }),
+});
+
+interface Reading {
+  readonly step: number;
+  readonly epoch: number;
+  readonly indices: ArrayLike<number>;
+}
+
+/** What the graph is fed at an update. Chance follows from (seed, step). */
+function varFeeds(
+  { model, seed, batch, mistakes }: VarRecipe,
+  { train, trainTokens }: VarData,
+  { step, epoch, indices }: Reading,
+): Tensors {
+  const chance = rng(seed).child("step").child(step);
+  const labels = Array.from(indices, (i) => train.label(i));
+  const variant = epoch % trainTokens.variants;
+  return {
+    ids: tokensOf(trainTokens, "ids", { indices, variant }),
+    ...(mistakes > 0 ? { read: tokensOf(trainTokens, "read", { indices, variant }) } : {}),
+    labels: dropLabels(labels, model, chance.child("labels")),
+    dropMasks: dropPathMasks(model, batch, chance.child("paths")),
+  };
+}
+
+/** What the recipe says of every update; a row is a picture in one variant. */
+export function declareVar(recipe: VarRecipe, data: VarData): Omit<Declared, "decayed" | "lossAt"> {
+  const { seed, batch, clip } = recipe;
+  const { train, trainTokens: tokens } = data;
+  const { count } = train;
+  return {
+    pace: (step) => varPace(recipe, step),
+    adamw: ADAMW,
+    clip,
+    rows: tokens.variants * count,
+    row(index) {
+      const [from, to] = [index * tokens.length, (index + 1) * tokens.length];
+      const data = new Int32Array(1 + 2 * tokens.length);
+      data.set(tokens.ids.subarray(from, to), 1);
+      data.set(tokens.read.subarray(from, to), 1 + tokens.length);
+      data[0] = train.label(index % count);
+      return { dtype: "int32", shape: [data.length], data };
+    },
+    batch(step) {
+      const { epoch, position } = placeOf(step, { count, batch });
+      const indices = epochOrder(count, seed, epoch).subarray(position, position + batch);
+      const rows = Array.from(indices, (i) => (epoch % tokens.variants) * count + i);
+      return { indices, rows, feeds: varFeeds(recipe, data, { step, epoch, indices }) };
     },
   };
 }

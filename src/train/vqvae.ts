@@ -9,7 +9,6 @@ import { vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindInputs } from "../nn/bind.ts";
 import { startEma, trackEma } from "../nn/ema.ts";
 import { adamw } from "../nn/optim.ts";
-import { learningRate } from "../nn/schedule.ts";
 import { initWeights } from "../nn/spec.ts";
 import { compileStep } from "../nn/step.ts";
 import type { Backend } from "../tensor/backend.ts";
@@ -37,11 +36,11 @@ import { drawnCodebook } from "./codebook-start.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
+import { CODEBOOK, declareVqvae, VQVAE_ADAMW, vqvaePace } from "./vqvae-declared.ts";
 import { lossGraph } from "./vqvae-loss.ts";
 import { type Judge, psnr, vqvaeMeasure } from "./vqvae-measure.ts";
 import type { VqvaeRecipe } from "./vqvae-recipe.ts";
 
-const CODEBOOK = "quantize.embedding.weight";
 const HITS = "quantize.ema_vocab_hit_SV";
 
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
@@ -102,7 +101,7 @@ export async function vqvaeTask(
         loss: parts.objective,
         params: p.bound,
         decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
-        optimizer: adamw({ betas: [0.9, 0.99] }),
+        optimizer: adamw(VQVAE_ADAMW),
         clip: recipe.clip,
         report: {
           ...{ loss: parts.loss, ...parts.report, z: concat(parts.z, 0) },
@@ -164,17 +163,7 @@ export async function vqvaeTask(
   };
 
   return {
-    pace: (step) => ({
-      step,
-      lr: learningRate(step - 1, {
-        schedule: "cos",
-        peak: recipe.lr,
-        warmup: recipe.warmup,
-        steps: recipe.steps,
-        end: 0.05,
-      }),
-      weightDecay: recipe.weightDecay,
-    }),
+    pace: (step) => vqvaePace(recipe, step),
     async step(pace) {
       const begin = performance.now();
       const next = (await source.next()).value!;
@@ -231,6 +220,7 @@ export async function vqvaeTask(
         [HITS, use.hits],
       ]),
     before: () => stepperTensors(stepper.before()),
+    declared: declareVqvae(recipe, data.train),
     position: () => ({ cursor, updates: use.updates, ...(hostile && { judgements: means }) }),
     finish: (run) =>
       run.write("vqvae.safetensors", modelTensors(), {

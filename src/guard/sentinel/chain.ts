@@ -1,24 +1,26 @@
 /** The chain of states: what an update starts from must be what the one before left. Fingerprints only, no copies. */
 
 import type { TensorMap } from "../../formats/dtype.ts";
-import { type DigestKey, digest, digestKey, wordsOf } from "./digest.ts";
+import { createSketcher, type Hash, SKETCH, type Sketcher, sortedNames } from "../state/index.ts";
 import { secretStream } from "./secret.ts";
 
 export interface ChainOptions {
   readonly secret: Uint8Array;
   /** Bytes looked at on each side of a gap. States up to this size are covered whole. Default 8 MiB. */
   readonly budget?: number;
+  /** SHA-256, by default ours. */
+  readonly hash?: Hash;
 }
 
-/** A run of words of one tensor. */
+/** A run of bytes of one tensor. */
 interface Span {
   readonly name: string;
   readonly from: number;
   readonly to: number;
 }
 
-/** Spans of a large state are this long, in words: 64 KiB. */
-const SPAN = 16_384;
+/** Spans of a large state are this long, in bytes. */
+const SPAN = 65_536;
 
 export interface Chain {
   /** Remembers the state that an update left. `position`: what is no tensor, as JSON. */
@@ -30,57 +32,60 @@ export interface Chain {
 }
 
 /** A chain over the gaps between updates; of large states a fresh secret choice of spans is looked at in every gap. */
-export function createChain({ secret, budget = 8 * 2 ** 20 }: ChainOptions): Chain {
-  const key = digestKey(secretStream(secret, "chain key"));
-  let seen: { spans: Span[]; digests: number[]; position?: string } | undefined;
+export function createChain({ secret, budget = 8 * 2 ** 20, hash }: ChainOptions): Chain {
+  const sketcher = createSketcher(secret, hash);
+  let seen: { spans: Span[]; sketches: Uint8Array; position?: string } | undefined;
   return {
     left(step, tensors, position) {
       const spans = chooseSpans(tensors, { secret, budget, step });
-      seen = { spans, digests: digestsOf(spans, tensors, key), position };
+      seen = { spans, sketches: sketchesOf(spans, tensors, sketcher), position };
     },
     changed(tensors, position) {
       if (!seen) return undefined;
-      const { spans, digests } = seen;
-      const now = digestsOf(spans, tensors, key);
-      const at = now.findIndex((d, i) => d !== digests[i]);
-      if (at >= 0) return spans[at]!.name;
+      const { spans, sketches } = seen;
+      const now = sketchesOf(spans, tensors, sketcher);
+      const at = now.findIndex((byte, i) => byte !== sketches[i]);
+      if (at >= 0) return spans[Math.floor(at / SKETCH)]!.name;
       return position === seen.position ? undefined : "position";
     },
-    coverage: (tensors) => Math.min(1, budget / (4 * wordCount(tensors))),
+    coverage: (tensors) => Math.min(1, budget / bytesOf(tensors)),
   };
 }
 
-const wordCount = (tensors: TensorMap): number =>
-  [...tensors.values()].reduce((n, t) => n + Math.ceil(t.data.byteLength / 4), 0);
+const bytesOf = (tensors: TensorMap): number =>
+  [...tensors.values()].reduce((n, t) => n + t.data.byteLength, 0);
 
 function chooseSpans(
   tensors: TensorMap,
   { secret, budget, step }: { secret: Uint8Array; budget: number; step: number },
 ): Span[] {
-  const all = [...tensors].flatMap(([name, t]): Span[] => {
-    const words = Math.ceil(t.data.byteLength / 4);
-    if (4 * words <= SPAN * 4) return [{ name, from: 0, to: words }];
-    return Array.from({ length: Math.ceil(words / SPAN) }, (_, i) => ({
+  const all = sortedNames(tensors).flatMap((name): Span[] => {
+    const bytes = tensors.get(name)!.data.byteLength;
+    return Array.from({ length: Math.max(1, Math.ceil(bytes / SPAN)) }, (_, i) => ({
       name,
       from: i * SPAN,
-      to: Math.min(words, (i + 1) * SPAN),
+      to: Math.min(bytes, (i + 1) * SPAN),
     }));
   });
-  if (4 * wordCount(tensors) <= budget) return all;
+  if (bytesOf(tensors) <= budget) return all;
   const stream = secretStream(secret, "chain spans", step);
   const chosen = new Set<Span>();
   for (let bytes = 0; bytes < budget; ) {
     const span = all[stream.below(all.length)]!;
-    if (!chosen.has(span)) bytes += 4 * (span.to - span.from);
+    if (!chosen.has(span)) bytes += span.to - span.from;
     chosen.add(span);
   }
   return [...chosen];
 }
 
-const digestsOf = (spans: readonly Span[], tensors: TensorMap, key: DigestKey): number[] =>
-  spans.map(({ name, from, to }) => {
-    const tensor = tensors.get(name);
-    // A tensor that is gone, or shorter, has changed.
-    const words = tensor ? wordsOf(tensor) : new Uint32Array(0);
-    return words.length < to ? Number.NaN : digest(words, key, from, to);
-  });
+/** Sketches of all spans, one after the other; of a tensor that is gone or shorter, zeros. */
+function sketchesOf(spans: readonly Span[], tensors: TensorMap, sketcher: Sketcher): Uint8Array {
+  const all = new Uint8Array(spans.length * SKETCH);
+  for (const [i, { name, from, to }] of spans.entries()) {
+    const data = tensors.get(name)?.data;
+    if (!data || data.byteLength < to) continue;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset + from, to - from);
+    all.set(sketcher.tensor({ dtype: "uint8", shape: [bytes.length], data: bytes }), i * SKETCH);
+  }
+  return all;
+}

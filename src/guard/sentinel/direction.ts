@@ -1,75 +1,61 @@
 /** Directional checks: the slope of the loss, measured by finite differences, against what the gradient says. */
 
-/** A gradient by parameter name. */
-export type Vectors = ReadonlyMap<string, Float32Array>;
-
-/** A parameter's place in the state, before and after an update. */
-interface Moments {
-  readonly before: ArrayLike<number>;
-  readonly after: ArrayLike<number>;
+/** A parameter in an update, and memory for a moved copy of it. */
+export interface Place {
+  /** The parameter as the update read it. */
+  readonly at: Float32Array;
+  /** AdamW's mean before and after; nn/optim.ts keeps it without the factor 1 - beta1. */
+  readonly before: Float32Array;
+  readonly after: Float32Array;
+  /** Written by the functions below. */
+  readonly moved: Float32Array;
 }
 
 /**
- * The gradient that an update applied: what the new mean has beyond the old one (nn/optim.ts keeps it without the factor
- * 1 - beta1). With clipping it is the clipped one.
+ * Norm of the gradient g that an update applied: what the new mean has beyond the old one. With clipping it is the
+ * clipped one.
  */
-export function appliedGradient(
-  moments: ReadonlyMap<string, Moments>,
-  beta1: number,
-): Map<string, Float32Array> {
-  const factor = Math.fround(beta1);
-  return new Map(
-    [...moments].map(([name, { before, after }]) => {
-      const g = new Float32Array(after.length);
-      for (let i = 0; i < g.length; i++) g[i] = after[i]! - before[i]! * factor;
-      return [name, g];
-    }),
-  );
+export function appliedNorm(places: Iterable<Place>, beta1: number): number {
+  const kept = Math.fround(beta1);
+  let sum = 0;
+  for (const { before, after } of places)
+    for (let i = 0; i < after.length; i++) sum += (after[i]! - before[i]! * kept) ** 2;
+  return Math.sqrt(sum);
 }
 
-/** Euclidean norm over all tensors. */
-export function normOf(vectors: Vectors): number {
+/** `moved = at + size * g`. */
+export function moveAlong(places: Iterable<Place>, beta1: number, size: number): void {
+  const kept = Math.fround(beta1);
+  for (const { at, before, after, moved } of places)
+    for (let i = 0; i < at.length; i++) moved[i] = at[i]! + size * (after[i]! - before[i]! * kept);
+}
+
+/** Independent signs u from a stream of words, one bit each. */
+function* signs(places: Iterable<Place>, word: () => number) {
+  for (const place of places) {
+    const words = Uint32Array.from({ length: Math.ceil(place.at.length / 32) }, word);
+    yield { ...place, sign: (i: number) => 1 - 2 * ((words[i >>> 5]! >>> (i & 31)) & 1) };
+  }
+}
+
+/** `moved = at + size * u`. */
+export function moveAcross(places: Iterable<Place>, word: () => number, size: number): void {
+  for (const { at, moved, sign } of signs(places, word))
+    for (let i = 0; i < at.length; i++) moved[i] = at[i]! + size * sign(i);
+}
+
+/** g.u, for the signs that the same stream gives to `moveAcross`. */
+export function gradientAcross(places: Iterable<Place>, word: () => number, beta1: number): number {
+  const kept = Math.fround(beta1);
   let sum = 0;
-  for (const v of vectors.values()) for (let i = 0; i < v.length; i++) sum += v[i]! * v[i]!;
-  return Math.sqrt(sum);
+  for (const { before, after, sign } of signs(places, word))
+    for (let i = 0; i < after.length; i++) sum += sign(i) * (after[i]! - before[i]! * kept);
+  return sum;
 }
 
 /** Norm that clipping leaves of a norm; see nn/optim.ts `clipByGlobalNorm`. Limit 0 is none. */
 export const clippedNorm = (norm: number, limit: number): number =>
   limit > 0 ? norm * Math.min(limit / (norm + 1e-6), 1) : norm;
-
-/** `out = at + size * direction`, tensor by tensor. */
-export function move(
-  out: Vectors,
-  at: Vectors,
-  { direction, size }: { direction: Vectors; size: number },
-): void {
-  for (const [name, to] of out) {
-    const [from, along] = [at.get(name)!, direction.get(name)!];
-    for (let i = 0; i < to.length; i++) to[i] = from[i]! + size * along[i]!;
-  }
-}
-
-/** Independent signs from a stream of words, written into `out`. */
-export function randomSigns(out: Vectors, word: () => number): void {
-  let [bits, left] = [0, 0];
-  for (const v of out.values())
-    for (let i = 0; i < v.length; i++) {
-      if (left === 0) [bits, left] = [word(), 32];
-      v[i] = bits & 1 ? 1 : -1;
-      bits >>>= 1;
-      left--;
-    }
-}
-
-export function dot(a: Vectors, b: Vectors): number {
-  let sum = 0;
-  for (const [name, x] of a) {
-    const y = b.get(name)!;
-    for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!;
-  }
-  return sum;
-}
 
 /** What a check found; `error` is 0 for a true gradient. */
 export interface Slope {

@@ -14,14 +14,13 @@ export { type ClockOptions, type ClockReport, createClocks } from "./clocks.ts";
 export {
   across,
   along,
-  appliedGradient,
+  appliedNorm,
   clippedNorm,
-  dot,
-  move,
-  normOf,
-  randomSigns,
+  gradientAcross,
+  moveAcross,
+  moveAlong,
+  type Place,
   type Slope,
-  type Vectors,
 } from "./direction.ts";
 export { falls, hmacSha256, type SecretStream, secretStream } from "./secret.ts";
 export {

@@ -7,7 +7,7 @@ export function robustScale(values: ArrayLike<number>): { median: number; scale:
   return { median, scale };
 }
 
-function medianOf(values: Float64Array): number {
+export function medianOf(values: Float64Array): number {
   values.sort();
   const half = values.length >> 1;
   return values.length % 2 ? values[half]! : (values[half - 1]! + values[half]!) / 2;

@@ -1,0 +1,52 @@
+/** The sentinel of a run for `underpaint train`: its flags, its secret, how it speaks. Trains nothing, detects nothing. */
+
+import { randomBytes } from "node:crypto";
+import { type Command, Option } from "commander";
+import type { Facts } from "../guard/ledger/entry.ts";
+import { type Alarm, describeAlarm } from "../guard/sentinel/index.ts";
+import type { Task } from "../train/loop.ts";
+import { type Sentinel, sentinel } from "../train/sentinel/watcher.ts";
+
+/** Flags of `train` about the sentinel. */
+export interface SentinelFlags {
+  readonly sentinel: boolean;
+  readonly onAlarm: "warn" | "stop";
+}
+
+export function addSentinelFlags(command: Command): void {
+  command
+    .option("--no-sentinel", "Do not compute updates, gradients and batches again at random")
+    .addOption(
+      new Option(
+        "--on-alarm <what>",
+        "What an alarm about weights, updates, gradients, data or sources does; alarms of time only warn",
+      )
+        .choices(["warn", "stop"])
+        .default("warn"),
+    );
+}
+
+export interface SentinelPlace {
+  /** Prints a line for people. */
+  readonly say: (line: string) => void;
+  /** Writes an event into the run's ledger, where there is one. */
+  readonly note?: (event: string, facts: Facts) => void;
+}
+
+/** The sentinel of a run. Its secret is made for this process and told to nobody. */
+export function openSentinel(
+  task: Task,
+  { onAlarm }: SentinelFlags,
+  { say, note }: SentinelPlace,
+): Sentinel {
+  const tell = (alarm: Alarm): void => {
+    const { kind, step, since, severity, evidence } = alarm;
+    note?.("alarm", { alarm: kind, step, since, severity, evidence: { ...evidence } });
+    say(`${severity === "high" ? "ALARM" : "note"}: ${describeAlarm(alarm)}`);
+  };
+  return sentinel({
+    ...{ secret: randomBytes(32), declared: task.declared, tell, stop: onAlarm === "stop" },
+    // A ledger compares the whole state around every update; what it sees it notes and reports itself.
+    wall: Date.now,
+  });
+}
