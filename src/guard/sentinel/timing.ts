@@ -46,27 +46,33 @@ export function shiftDetector(options: ShiftOptions = {}) {
   let seen: number[] = [];
   let usual: ReturnType<typeof robustScale> | undefined;
   let [sum, since, skip] = [0, 0, warmup];
+  let stalls = 0;
   let rise: number[] = [];
   return {
-    /** The z-score of a value, and the shift where one is found. */
-    push(step: number, value: number): { z: number; shift?: Shift } {
+    /** The z-score of a value, the shift where one is found, and the share of stalls (z > 5) that is usual. */
+    push(step: number, value: number): { z: number; shift?: Shift; stalls?: number } {
       if (skip > 0) {
         skip--;
         return { z: 0 };
       }
       if (!usual) {
         seen.push(value);
-        if (seen.length === calibration) usual = robustScale(seen);
+        if (seen.length === calibration) {
+          usual = robustScale(seen);
+          usual.scale = Math.max(usual.scale, floor * usual.median);
+          const limit = usual.median + 5 * usual.scale;
+          stalls = seen.filter((x) => x > limit).length / calibration;
+        }
         return { z: 0 };
       }
-      const z = (value - usual.median) / Math.max(usual.scale, floor * usual.median);
+      const z = (value - usual.median) / usual.scale;
       if (sum === 0) [since, rise] = [step, []];
       rise.push(value);
       sum = Math.max(0, sum + Math.max(-clip, Math.min(clip, z)) - k);
-      if (sum <= h) return { z };
+      if (sum <= h) return { z, stalls };
       const shift = { since, usual: usual.median, now: robustScale(rise).median, sum };
       [seen, usual, sum] = [[], undefined, 0];
-      return { z, shift };
+      return { z, stalls, shift };
     },
   };
 }
@@ -82,10 +88,17 @@ export interface StallOptions {
 
 /** CUSUM of the log-likelihood ratio of stalls (Bernoulli): finds rare stalls that the shift detector must ignore. */
 export function stallDetector({ z: limit = 5, p0 = 0.006, p1 = 0.02, h = 6 }: StallOptions = {}) {
-  const [hit, miss] = [Math.log(p1 / p0), Math.log((1 - p1) / (1 - p0))];
   let [sum, since, stalls] = [0, 0, 0];
   return {
-    push(step: number, z: number): { since: number; stalls: number; of: number } | undefined {
+    /** @param usual share of stalls on this machine; it counts where it is far more than p0 */
+    push(
+      step: number,
+      z: number,
+      usual = 0,
+    ): { since: number; stalls: number; of: number } | undefined {
+      const often = usual > p1 ? usual / p0 : 1;
+      const [low, high] = [p0 * often, Math.min(0.5, p1 * often)];
+      const [hit, miss] = [Math.log(high / low), Math.log((1 - high) / (1 - low))];
       if (sum === 0) [since, stalls] = [step, 0];
       if (z > limit) stalls++;
       sum = Math.max(0, sum + (z > limit ? hit : miss));

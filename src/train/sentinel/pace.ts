@@ -17,7 +17,8 @@ const REMEMBERED = 512;
 export function watchPace({ wall }: { readonly wall?: () => number }) {
   const now = () => performance.now();
   const clocks = wall && createClocks({ monotonic: now, wall });
-  const [shift, stall] = [shiftDetector(), stallDetector()];
+  // Short updates are steadier than 5 % for a while, and then are not: less is not worth an alarm.
+  const [shift, stall] = [shiftDetector({ floor: 0.05 }), stallDetector()];
   let ended: number | undefined;
   let between = 0;
   const phases: { step: number; ms: Readonly<Record<string, number>> }[] = [];
@@ -51,12 +52,12 @@ export function watchPace({ wall }: { readonly wall?: () => number }) {
       phases.push({ step, ms: { ...parts, between } });
       if (phases.length > REMEMBERED) phases.shift();
       const found: Found[] = [];
-      const { z, shift: shifted } = shift.push(step, ms + between);
+      const { z, stalls, shift: shifted } = shift.push(step, ms + between);
       if (shifted) {
         const { since, usual, now } = shifted;
         found.push(["step-time", { since, usual, now, phase: grown(since) }]);
       }
-      const stalled = stall.push(step, z);
+      const stalled = stall.push(step, z, stalls);
       if (stalled) found.push(["stalls", stalled]);
       return found;
     },
