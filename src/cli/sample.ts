@@ -10,7 +10,7 @@ import { findLabel, type Label } from "../image/labels.ts";
 import { fittingBatch } from "../image/memory.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
-import { PRECISIONS, type Precision } from "../image/precision.ts";
+import { PRECISION_CHOICES, type PrecisionChoice } from "../image/precision.ts";
 import { sample } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
 import { openBackend } from "../tensor/backend.ts";
@@ -35,7 +35,7 @@ interface SampleFlags extends DrawingFlags, Outputs {
   readonly smooth: boolean;
   readonly batch?: number;
   readonly memory?: number;
-  readonly precision: Precision;
+  readonly precision: PrecisionChoice;
   readonly json: boolean;
   readonly profile: boolean;
   readonly reject?: number;
@@ -97,10 +97,10 @@ export function addSample(program: Command, terminal: Terminal): void {
     .addOption(
       new Option(
         "--precision <name>",
-        "int8 is faster and takes less memory, at some loss of quality",
+        "int8 is faster and takes less memory, at some loss of quality; auto is that for large models",
       )
-        .choices(PRECISIONS)
-        .default(PRECISIONS[0]),
+        .choices(PRECISION_CHOICES)
+        .default(PRECISION_CHOICES[0]),
     )
     .option(
       "--classifier <name>",
@@ -142,7 +142,7 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
       seed: flags.seed,
       ...withDrawing(model.drawing, flags),
       smooth: flags.smooth,
-      precision: flags.precision,
+      precision: model.precision,
       ...(rejection && { rejection }),
     };
     let made = 0;
@@ -156,7 +156,10 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
     for await (const picture of judge ? judge(drawn, count) : drawn) {
       const file = await watch.time("encode PNG", () => output.add(picture, settings));
       const { pictures: _, ...facts } = picture;
-      if (flags.json) terminal.print(JSON.stringify({ ...facts, seed: flags.seed, file }));
+      if (flags.json)
+        terminal.print(
+          JSON.stringify({ ...facts, seed: flags.seed, precision: model.precision, file }),
+        );
       made++;
     }
     const files = await watch.time("encode PNG", () => output.finish(settings));

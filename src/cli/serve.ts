@@ -2,7 +2,7 @@
 
 import { appendFile, chmod } from "node:fs/promises";
 import { type Command, Option } from "commander";
-import { PRECISIONS, type Precision } from "../image/precision.ts";
+import { PRECISION_CHOICES, type PrecisionChoice } from "../image/precision.ts";
 import { newKey, startServer } from "../server/index.ts";
 import { numberFlag } from "./flags.ts";
 import { plural } from "./format.ts";
@@ -24,7 +24,7 @@ interface ServeFlags {
   readonly keep: number;
   readonly grace: number;
   readonly threads?: number;
-  readonly precision: Precision;
+  readonly precision: PrecisionChoice;
   readonly json: boolean;
 }
 
@@ -90,8 +90,8 @@ export function addServe(program: Command, terminal: Terminal): void {
         "--precision <name>",
         "int8 is faster and takes less memory, at some loss of quality",
       )
-        .choices(PRECISIONS)
-        .default(PRECISIONS[0]),
+        .choices(PRECISION_CHOICES)
+        .default(PRECISION_CHOICES[0]),
     )
     .option("--json", "Print one JSON object on stdout when it listens", false)
     .action((flags: ServeFlags) => (flags.newKey ? addKey(terminal, flags) : run(terminal, flags)));

@@ -77,7 +77,12 @@ export {
   ordersOf,
   type SampleOptions,
 } from "./orders.ts";
-export { PRECISIONS, type Precision } from "./precision.ts";
+export {
+  PRECISION_CHOICES,
+  PRECISIONS,
+  type Precision,
+  type PrecisionChoice,
+} from "./precision.ts";
 export {
   areaMatrix,
   bicubicMatrix,

@@ -16,12 +16,13 @@ import { initWeights } from "../nn/spec.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { ortNode } from "../tensor/backends/ort-node.ts";
 import { rng } from "../tensor/rng.ts";
+import { parseRanges, writeRanges } from "./calibrate.ts";
 import { varConfig, vqvaeConfig } from "./config.ts";
 import { type LoadOptions, loadVar, type Var } from "./model.ts";
 import { loadVarFrom } from "./node.ts";
 import { modelMetadata } from "./note.ts";
 import type { SampleOptions } from "./orders.ts";
-import type { Precision } from "./precision.ts";
+import { type DecoderRanges, type Precision, resolvePrecision } from "./precision.ts";
 import { sample } from "./sampler.ts";
 import { varSpecs } from "./var-layout.ts";
 import { vqvaeSpecs } from "./vqvae-layout.ts";
@@ -298,6 +299,26 @@ describe("in 8 bits", () => {
     const int8 = ["class MatMulIntegerToFloat", "scale MatMulIntegerToFloat", "decode QLinearConv"];
     expect([...ops.int8!]).toEqual(expect.arrayContaining(int8));
     for (const op of int8) expect(ops.fp32!.has(op)).toBe(false);
+  });
+
+  test("auto is float32 for small models, and int8 where it is faster", async () => {
+    expect((await loadVar(files, { precision: "auto" })).precision).toBe("fp32");
+    const on = (backend: string, parameters: number) =>
+      resolvePrecision("auto", { backend, parameters });
+    expect(on("ort-node", 400e6)).toBe("int8");
+    expect(on("ort-web", 400e6)).toBe("fp32");
+    expect(resolvePrecision("int8", { backend: "ort-web", parameters: 1 })).toBe("int8");
+  });
+
+  test("ranges survive as text, and other text is not taken for them", async () => {
+    let found: DecoderRanges | undefined;
+    const ranges: LoadOptions["ranges"] = async (find) => (found = await find());
+    const model = await loadVar(files, { precision: "int8", ranges });
+    await drawn(model, 1);
+    const text = writeRanges(found!);
+    expect(parseRanges(text, model)).toEqual(found);
+    const broken = ["", "{}", "[]", text.replace(/"low":[^,]*/, '"low":null'), `${text} x`];
+    for (const other of broken) expect(parseRanges(other, model)).toBeUndefined();
   });
 
   test("ranges that are kept are not looked for again, and give the same pictures", async () => {

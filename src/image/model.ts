@@ -17,6 +17,7 @@ import { checkWeights, countParams } from "../nn/spec.ts";
 import {
   type Backend,
   type BackendName,
+  inNode,
   openBackend,
   type Session,
   type Tensors,
@@ -28,7 +29,13 @@ import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } fr
 import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { type ModelNote, noteConfig, readNote } from "./note.ts";
-import { atPrecision, type DecoderRanges, needsRanges, type Precision } from "./precision.ts";
+import {
+  atPrecision,
+  type DecoderRanges,
+  type Precision,
+  type PrecisionChoice,
+  resolvePrecision,
+} from "./precision.ts";
 import { varSpecs } from "./var-layout.ts";
 import {
   advanceGraph,
@@ -62,10 +69,13 @@ export interface LoadOptions {
   labels?: readonly string[];
   /** Sides of the token maps, for files that do not tell them. */
   patchNums?: readonly number[];
-  /** "int8" is faster and takes less memory, at some loss of quality. Default "fp32". */
-  precision?: Precision;
-  /** Gives the decoder's ranges for "int8", calling `find` only when it has none; default calls it once per model. */
-  ranges?: (find: () => Promise<DecoderRanges>) => Promise<DecoderRanges>;
+  /** "int8" is faster and takes less memory, at some loss of quality; "auto" is that where it pays. Default "fp32". */
+  precision?: PrecisionChoice;
+  /**
+   * Gives the decoder's ranges for "int8", calling `find` only when it has none. Default: calls it once per model;
+   * `loadVarFrom` keeps those of large models in the cache folder.
+   */
+  ranges?: (find: () => Promise<DecoderRanges>, model: Var) => Promise<DecoderRanges>;
 }
 
 /** What a model is, for people and for `--json`. */
@@ -100,6 +110,8 @@ const LARGE = 2 ** 27;
 /** `advance 3`: from the codes of scale 3 to the next. */
 type GraphName = keyof typeof GRAPHS | `advance ${number}`;
 
+type VarOptions = LoadOptions & { precision?: Precision; drawing?: Partial<Drawing> };
+
 /** A VAR with its tokenizer, ready to sample from. Has a life: release it. */
 export class Var {
   readonly config: VarConfig;
@@ -108,6 +120,7 @@ export class Var {
   readonly labels: readonly string[];
   /** How `sample` draws where it is not told otherwise: what the model's file recommends. */
   readonly drawing: Drawing;
+  /** What it runs in: "auto" has been decided. */
   readonly precision: Precision;
   /** V C: code vectors. */
   readonly codebook: Tensor;
@@ -116,12 +129,13 @@ export class Var {
   readonly #parts: VarParts;
   readonly #options: LoadOptions;
   readonly #sessions = new Map<GraphName, Promise<Session>>();
+  #ranges?: Promise<DecoderRanges>;
 
   /** Use `loadVar`. */
   constructor(
     parts: VarParts,
     labels: readonly string[],
-    { drawing = {}, ...options }: LoadOptions & { drawing?: Partial<Drawing> },
+    { drawing = {}, ...options }: VarOptions,
   ) {
     this.#parts = parts;
     this.#options = options;
@@ -185,21 +199,35 @@ export class Var {
   }
 
   async #compile(name: GraphName): Promise<Session> {
-    const { backend, threads, ranges: keep = (find) => find() } = this.#options;
+    const { backend, threads } = this.#options;
     const engine = typeof backend === "object" ? backend : await openBackend(backend);
     // From codes to the next scale is so little work that waking a second thread takes longer.
     const own = name.startsWith("advance") ? 1 : threads;
-    const compile = (g: Graph) =>
-      engine.compile(g, { threads: own, resultsInto: INTO.has(g.name) });
+    const compile = (g: Graph, at = own) =>
+      engine.compile(g, { threads: at, resultsInto: INTO.has(g.name) });
+    const { precision } = this;
+    // Before anything else is compiled: a calibration needs the memory that drawing will.
+    const ranges =
+      precision === "int8" ? await this.#findRanges((g) => compile(g, threads)) : undefined;
     const graph =
       name in GRAPHS
         ? GRAPHS[name as keyof typeof GRAPHS](this.#parts, this.precision)
         : advanceGraph(this.#parts, Number(name.split(" ")[1]));
-    const { precision } = this;
-    const ranges: DecoderRanges = needsRanges(name, precision)
-      ? await keep(() => decoderRanges(this, graph, compile))
-      : new Map();
-    return compile(atPrecision(name, graph, { precision, ranges }));
+    return compile(ranges ? atPrecision(name, graph, { precision, ranges }) : graph);
+  }
+
+  #findRanges(compile: (g: Graph) => Promise<Session>): Promise<DecoderRanges> {
+    if (!this.#ranges) {
+      const { ranges: keep = (find) => find() } = this.#options;
+      const { drawing, precision } = this;
+      const options = { ...this.#options, drawing, precision, ranges: async () => new Map() };
+      const find = () => decoderRanges(new Var(this.#parts, this.labels, options), compile);
+      this.#ranges = keep(find, this);
+      this.#ranges.catch(() => {
+        this.#ranges = undefined; // the next call may have more luck
+      });
+    }
+    return this.#ranges;
   }
 
   /** Frees what was compiled; the model can be used again and compiles anew. */
@@ -238,8 +266,16 @@ export async function loadVar(
     tokenizer,
     tokenizerWeights: await checkedVqvae(tokenizer, vqvae),
   };
-  return new Var(parts, labels, { ...options, drawing: transformer.note?.drawing });
+  const precision = resolvePrecision(options.precision ?? "fp32", {
+    backend: backendName(options),
+    parameters: countParams(varSpecs(config)) + countParams(vqvaeSpecs(tokenizer)),
+  });
+  return new Var(parts, labels, { ...options, precision, drawing: transformer.note?.drawing });
 }
+
+/** What `openBackend` will open, if it can. */
+const backendName = ({ backend }: LoadOptions): BackendName =>
+  typeof backend === "object" ? backend.name : (backend ?? (inNode() ? "ort-node" : "ort-web"));
 
 const numbered = (n: number): string[] => Array.from({ length: n }, (_, i) => `class ${i}`);
 

@@ -1,11 +1,14 @@
 /** Models from disk, for Node. The browser takes bytes: see model.ts. */
 
 import { node } from "../formats/builtins.node.ts";
+import { cacheFolder } from "../formats/cache.node.ts";
 import { InputError } from "../formats/errors.ts";
-import { weightBytes } from "../formats/lazy.ts";
-import { openTensorFile, readTensorFile } from "../formats/node.ts";
+import { isLazy, weightBytes } from "../formats/lazy.ts";
+import { openTensorFile, readTensorFile, writeFileAtomic } from "../formats/node.ts";
+import { parseRanges, writeRanges } from "./calibrate.ts";
 import { embeddedModels } from "./embedded.node.ts";
 import { type LoadOptions, loadVar, type ModelFile, type Var } from "./model.ts";
+import type { DecoderRanges } from "./precision.ts";
 import { checkPresent, findRegistered } from "./registry.node.ts";
 
 /** Where the two halves of a model lie. */
@@ -32,7 +35,29 @@ export async function loadVarFrom(
 ): Promise<Var> {
   const paths = typeof from === "string" ? await pathsOf(from) : from;
   const files = { var: await fileAt(paths.var), vqvae: await fileAt(paths.vqvae) };
-  return loadVar(files, options);
+  return loadVar(files, { ranges: keptRanges, ...options });
+}
+
+/** Written into the name of kept ranges: another way to find them must not meet old ones. */
+const RANGES_VERSION = "1";
+
+/** The decoder's ranges from the cache, or found and kept there. Models in memory have no place there. */
+async function keptRanges(find: () => Promise<DecoderRanges>, model: Var): Promise<DecoderRanges> {
+  const { weights, tokenizerWeights } = model.parts;
+  const lazy = [...weights.values(), ...tokenizerWeights.values()].filter(isLazy);
+  if (lazy.length === 0 || lazy.some(({ key }) => key === undefined)) return find();
+  const hash = node.crypto.createHash("sha256").update(`ranges ${RANGES_VERSION}\n`);
+  for (const { key } of lazy) hash.update(`${key}\n`);
+  const path = node.path.join(cacheFolder(), "ranges", `${hash.digest("hex")}.json`);
+  const kept = await node.fs.readFile(path, "utf8").catch(() => undefined);
+  const known = kept === undefined ? undefined : parseRanges(kept, model);
+  if (known) return known;
+  const found = await find();
+  // A cache that cannot be written is done without.
+  await node.fs.mkdir(node.path.dirname(path), { recursive: true }).catch(() => undefined);
+  const bytes = new TextEncoder().encode(writeRanges(found));
+  await writeFileAtomic(path, bytes).catch(() => undefined);
+  return found;
 }
 
 /** A name before a folder, as on the command line. */

@@ -8,22 +8,41 @@ import { type ConvRanges, int8Convs } from "../tensor/int8-conv.ts";
 export type Precision = "fp32" | "int8";
 export const PRECISIONS: readonly Precision[] = ["fp32", "int8"];
 
+/** What may be asked for: "auto" is 8 bits where they are faster, see `resolvePrecision`. */
+export type PrecisionChoice = Precision | "auto";
+export const PRECISION_CHOICES: readonly PrecisionChoice[] = [...PRECISIONS, "auto"];
+
+/**
+ * Where "auto" means 8 bits: backends whose kernels for them are faster, and how many parameters a model needs there for
+ * that to be worth its quality: 10 M gained a fifth, 419 M more than half (bench/results/precision.md).
+ */
+const INT8_PAYS: Readonly<Record<string, number>> = { "ort-node": 50e6 };
+
+/** The precision that a choice means for a model of so many parameters on that backend. */
+export const resolvePrecision = (
+  choice: PrecisionChoice,
+  { backend, parameters }: { backend: string; parameters: number },
+): Precision => {
+  if (choice !== "auto") return choice;
+  return parameters >= (INT8_PAYS[backend] ?? Number.POSITIVE_INFINITY) ? "int8" : "fp32";
+};
+
 /** Ranges of the decoder's images by the name of the convolution's weight; see `decoderRanges`. */
 export type DecoderRanges = ReadonlyMap<string, ConvRanges>;
 
-/** Logits choose codes, so their matrix stays as it is; it is a small part of the work. */
-const KEPT = new Set(["head.weight"]);
+/**
+ * Logits choose codes, and the last convolution draws the picture (0.9 dB on the embedded model), so their weights stay
+ * as they are; they are a small part of the work.
+ */
+const KEPT = new Set(["head.weight", "decoder.conv_out.weight"]);
+const choose = (weight: string) => !KEPT.has(weight);
 
 /** How a graph of sampling is brought to 8 bits, by its name; the others stay as they are. */
 const INT8: Readonly<Record<string, (g: Graph, ranges: DecoderRanges) => Graph>> = {
   class: (g) => int8Products(g),
-  scale: (g) => int8Products(g, { choose: (weight) => !KEPT.has(weight) }),
-  decode: (g, ranges) => int8Convs(g, ranges),
+  scale: (g) => int8Products(g, { choose }),
+  decode: (g, ranges) => int8Convs(g, ranges, { choose }),
 };
-
-/** Whether the graph of this name needs the decoder's ranges. */
-export const needsRanges = (name: string, precision: Precision): boolean =>
-  precision === "int8" && name === "decode";
 
 /** The graph of this name as it runs at this precision. */
 export const atPrecision = (

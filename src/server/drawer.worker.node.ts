@@ -3,7 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
-import type { Precision } from "../image/precision.ts";
+import type { PrecisionChoice } from "../image/precision.ts";
 import { drawWishes, served, told } from "./drawer.ts";
 import type { FromDrawer, ModelFiles, ToDrawer } from "./protocol.ts";
 
@@ -11,7 +11,7 @@ import type { FromDrawer, ModelFiles, ToDrawer } from "./protocol.ts";
 export interface DrawerData {
   readonly models: readonly ModelFiles[];
   readonly threads?: number;
-  readonly precision?: Precision;
+  readonly precision?: PrecisionChoice;
 }
 
 const { models, threads, precision } = workerData as DrawerData;

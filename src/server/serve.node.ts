@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import type { Server } from "node:http";
 import { serve } from "@hono/node-server";
 import { InputError } from "../formats/errors.ts";
-import type { Precision } from "../image/precision.ts";
+import type { PrecisionChoice } from "../image/precision.ts";
 import { startEngine } from "./engine.node.ts";
 import { isLoopback, parseKeys } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
@@ -39,7 +39,7 @@ export interface ServeOptions {
   keep?: number;
   limits?: Partial<Limits>;
   threads?: number;
-  precision?: Precision;
+  precision?: PrecisionChoice;
   log?: (line: string) => void;
 }
 

@@ -3,13 +3,12 @@
 import type { TypedArray } from "../formats/dtype.ts";
 import { deriveWeights, type Weight, weightBytes } from "../formats/lazy.ts";
 import { constant, type Graph, isConstant, type Node, scalar, type Value } from "./graph.ts";
-import { abs, add, div, max, maximum, mul } from "./ops.ts";
+import { add, div, max, maximum, min, mul, neg } from "./ops.ts";
 import { matmulInt8, quantize } from "./ops-int8.ts";
 import { rewrite } from "./rewrite.ts";
 
 /** x·Wᵀ (+ bias) as `linear` builds it, W being a float32 constant. */
 interface Product {
-  readonly node: Node;
   readonly x: Value;
   readonly weight: Value;
   readonly bias: Value | undefined;
@@ -47,7 +46,7 @@ function asProduct(node: Node): Product | undefined {
   if (!x || !weight || !isConstant(weight) || weight.dtype !== "float32") return undefined;
   const held = weight.graph.constants.get(weight)!;
   const isLarge = weight.shape.length === 2 && weightBytes(held) >= LEAST_BYTES;
-  return isLarge ? { node, x, weight, bias } : undefined;
+  return isLarge ? { x, weight, bias } : undefined;
 }
 
 /** Levels of x are unsigned: -127 to 127 moved up. */
@@ -58,7 +57,7 @@ const MOST = 127;
 function int8Product(x: Value, source: Weight, name: string): Value {
   const g = x.graph;
   const [N, K] = source.shape as [number, number];
-  const { q, scale } = deriveWeights(source, {
+  const { q, scale: columns } = deriveWeights(source, {
     name: "int8 columns, 1",
     outputs: {
       q: { dtype: "int8", shape: [K, N] },
@@ -66,25 +65,36 @@ function int8Product(x: Value, source: Weight, name: string): Value {
     },
     make: (data) => int8Columns(data, N),
   });
+  const [low, high] = [min, max].map((end) => end(x, { axes: [-1], keepDims: true })); // ... 1
   // A row of zeros has no largest value to divide by.
-  const largest = maximum(max(abs(x), { axes: [x.shape.length - 1], keepDims: true }), 1e-30); // ... 1
-  const step = mul(largest, 1 / MOST); // ... 1
+  const step = mul(maximum(maximum(high!, neg(low!)), 1e-30), 1 / MOST); // ... 1
   const levels = quantize(div(x, step), { scale: scalar(g, 1), zero: scalar(g, ZERO, "uint8") });
   const weight = constant(g, q, `${name} int8`);
-  return mul(matmulInt8(levels, weight, constant(g, scale, `${name} scales`)), step);
+  return mul(matmulInt8(levels, weight, constant(g, columns, `${name} scales`)), step);
 }
+
+/** Rows that are turned together: their 16 bytes of a column stand in one line of the cache. */
+const TOGETHER = 16;
 
 /** Rows of W become columns in int8, each with the scale that makes its largest value 127. N K -> K N, N. */
 export function int8Columns(data: TypedArray, N: number): { q: Int8Array; scale: Float32Array } {
   const K = data.length / N;
   const from = data as Float32Array;
   const [q, scale] = [new Int8Array(data.length), new Float32Array(N)];
+  const levels = new Float64Array(N);
   for (let n = 0; n < N; n++) {
     let most = 0;
-    for (let k = n * K; k < (n + 1) * K; k++) most = Math.max(most, Math.abs(from[k]!));
+    for (let i = n * K; i < (n + 1) * K; i++) {
+      const size = Math.abs(from[i]!);
+      if (size > most) most = size;
+    }
     scale[n] = most / MOST;
-    const levels = most > 0 ? MOST / most : 0;
-    for (let k = 0; k < K; k++) q[k * N + n] = Math.round(from[n * K + k]! * levels);
+    levels[n] = most > 0 ? MOST / most : 0;
+  }
+  for (let start = 0; start < N; start += TOGETHER) {
+    const end = Math.min(start + TOGETHER, N);
+    for (let k = 0; k < K; k++)
+      for (let n = start; n < end; n++) q[k * N + n] = Math.round(from[n * K + k]! * levels[n]!);
   }
   return { q, scale };
 }

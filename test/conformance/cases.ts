@@ -356,7 +356,7 @@ for (const [pads, strides] of [
   add(
     `8 bits: convolution with stride ${strides[0]}`,
     (r) => ({
-      x: floats(r, [2, 8, 6, 5]),
+      x: floats(r, [2, 6, 5, 8]),
       w: integers(r, [4, 8, 3, 3], { low: -127, high: 128, dtype: "int8" }),
       s: floats(r, [4], { low: 0.01, high: 0.02 }),
       b: integers(r, [4], { low: -3000, high: 3000, dtype: "int32" }),

@@ -2,6 +2,7 @@
 
 import { type Arr, arr } from "./array.ts";
 import type { Kernel } from "./kernel.ts";
+import { movement } from "./movement.ts";
 import { products } from "./products.ts";
 
 const RANGE = { uint8: [0, 255], int8: [-128, 127] } as const;
@@ -43,15 +44,19 @@ const dequantize: Kernel = ({ x: [x, scale, zero] }) => {
   ];
 };
 
-/** Exact sums times both scales, in units of the result's scale. */
+const transpose = (x: Arr, perm: readonly number[]): Arr =>
+  movement.Transpose!({ x: [x], attrs: { perm }, outputs: 1 })[0]!;
+
+/** Exact sums times both scales, in units of the result's scale. Images with channels last. */
 const conv: Kernel = (c) => {
   const [x, xScale, xZero, w, wScales, wZeros, yScale, yZero, bias] = c.x as Arr[];
   if (wZeros!.data.some((zero) => zero !== 0))
     throw new RangeError("QLinearConv: zero points of weights must be 0");
-  const sums = products.Conv!({ ...c, x: [moved(x!, xZero!.data[0]!), w!, bias!] })[0]!;
-  const [, O, H, W] = sums.shape as [number, number, number, number];
+  const image = transpose(moved(x!, xZero!.data[0]!), [0, 3, 1, 2]);
+  const sums = transpose(products.Conv!({ ...c, x: [image, w!, bias!] })[0]!, [0, 2, 3, 1]);
+  const O = sums.shape[3]!;
   const units = sums.data.map((total, i) => {
-    const channel = Math.floor(i / (H * W)) % O;
+    const channel = i % O;
     return Math.fround(total * ((xScale!.data[0]! * wScales!.data[channel]!) / yScale!.data[0]!));
   });
   return [toLevels(units, sums.shape, yZero!)];
