@@ -6,11 +6,13 @@ import type { Facts } from "../guard/ledger/entry.ts";
 import { type Alarm, describeAlarm } from "../guard/sentinel/index.ts";
 import type { Task } from "../train/loop.ts";
 import { type Sentinel, sentinel } from "../train/sentinel/watcher.ts";
+import { numberFlag } from "./flags.ts";
 
 /** Flags of `train` about the sentinel. */
 export interface SentinelFlags {
   readonly sentinel: boolean;
   readonly onAlarm: "warn" | "stop";
+  readonly checks: number;
 }
 
 export function addSentinelFlags(command: Command): void {
@@ -24,6 +26,10 @@ export function addSentinelFlags(command: Command): void {
         .choices(["warn", "stop"])
         .default("warn"),
     );
+  numberFlag(command, "--checks <p>", {
+    sentence: "Chance that an update's gradient is compared with the loss, two passes forward",
+    ...{ real: true, min: 0, max: 1, fallback: 0.005 },
+  });
 }
 
 export interface SentinelPlace {
@@ -36,7 +42,7 @@ export interface SentinelPlace {
 /** The sentinel of a run. Its secret is made for this process and told to nobody. */
 export function openSentinel(
   task: Task,
-  { onAlarm }: SentinelFlags,
+  { onAlarm, checks }: SentinelFlags,
   { say, note }: SentinelPlace,
 ): Sentinel {
   const tell = (alarm: Alarm): void => {
@@ -46,6 +52,7 @@ export function openSentinel(
   };
   return sentinel({
     ...{ secret: randomBytes(32), declared: task.declared, tell, stop: onAlarm === "stop" },
+    checks,
     // A ledger compares the whole state around every update; what it sees it notes and reports itself.
     wall: Date.now,
   });

@@ -70,7 +70,7 @@ const sha256: Hash = (...parts) => {
 
 /** A sentinel for one run; give it to `trainLoop`, last of the watchers so that their time is not the run's. */
 export function sentinel(options: SentinelOptions): Sentinel {
-  const { secret, declared, stop = false, checks = 0.02, directions = "either" } = options;
+  const { secret, declared, stop = false, checks = 0.005, directions = "either" } = options;
   const { coordinates = 512, budget, sources, sourcesEvery = 20, quiet = 100 } = options;
   const chain = createChain({ secret, hash: sha256, ...(budget !== undefined && { budget }) });
   const [pace, statistics] = [watchPace(options), watchStatistics()];
