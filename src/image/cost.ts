@@ -30,31 +30,36 @@ export function samplingFlops(
   const rows = guided ? 2 : 1;
   const starts = scaleStarts(config.patchNums);
   const scales = config.patchNums.map((pn, k) =>
-    forward(config, {
+    passFlops(config, {
       rows,
       tokens: pn * pn,
       keys: starts[k + 1]!,
       modulate: k === 0 || !cacheAdaLN,
     }),
   );
-  return { ...sum(scales), scales };
+  return { ...sumFlops(scales), scales };
 }
 
 /** One training step per image: the forward pass over all L tokens at once, and twice that backwards. */
 export function trainingFlops(config: VarConfig): VarFlops {
   const L = tokenCount(config);
-  const once = forward(config, { rows: 1, tokens: L, keys: L, modulate: true });
-  return sum([once, once, once]);
+  const once = passFlops(config, { rows: 1, tokens: L, keys: L, modulate: true });
+  return sumFlops([once, once, once]);
 }
 
-interface Pass {
+/** One run of the transformer. */
+export interface Pass {
+  /** Pictures, twice as many with guidance. */
   readonly rows: number;
+  /** New tokens of each. */
   readonly tokens: number;
+  /** Tokens that these see, themselves included. */
   readonly keys: number;
+  /** Whether the modulation is computed. */
   readonly modulate: boolean;
 }
 
-function forward(config: VarConfig, { rows, tokens, keys, modulate }: Pass): VarFlops {
+export function passFlops(config: VarConfig, { rows, tokens, keys, modulate }: Pass): VarFlops {
   const { width: C, depth, mlpRatio, adaLN, sharedAdaLN, codes, latent } = config;
   const modulated = modulate && adaLN;
   const parts = {
@@ -67,7 +72,7 @@ function forward(config: VarConfig, { rows, tokens, keys, modulate }: Pass): Var
   return { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) };
 }
 
-function sum(parts: readonly VarFlops[]): VarFlops {
+export function sumFlops(parts: readonly VarFlops[]): VarFlops {
   const total = (key: keyof VarFlops) => parts.reduce((acc, part) => acc + part[key], 0);
   return {
     linear: total("linear"),

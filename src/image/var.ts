@@ -246,7 +246,7 @@ export function trainingLogits(
 }
 
 /** depth 2 B -> for each block a pair of B 1 1. */
-function dropPairs(masks: Value): [Value, Value][] {
+export function dropPairs(masks: Value): [Value, Value][] {
   const [depth, , B] = masks.shape as [number, 2, Dim];
   const flat = reshape(masks, [2 * depth, B, 1, 1]);
   const one = (i: number) => reshape(slice(flat, { axis: 0, start: i, end: i + 1 }), [B, 1, 1]); // B 1 1

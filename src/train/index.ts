@@ -1,5 +1,6 @@
 /** The public names of training: trainers as tasks, the loop that runs them, runs on disk, data sets as tokens. */
 
+export { type BaselineRecipe, baselineTask } from "./baseline.ts";
 export { auditCommitment, challenge, targets } from "./challenge.ts";
 export { type History, readHistory, type StepRecord } from "./history.ts";
 export {

@@ -194,7 +194,10 @@ export async function varTask(
 }
 
 /** Rate and decay of update `step`, from 1. */
-const varPace = (recipe: VarRecipe, step: number): Pace => ({
+export const varPace = (
+  recipe: Pick<VarRecipe, "schedule" | "lr" | "warmup" | "steps" | "lrEnd" | "weightDecay">,
+  step: number,
+): Pace => ({
   step,
   lr: learningRate(step - 1, {
     schedule: recipe.schedule,
@@ -261,7 +264,7 @@ export function declareVar(recipe: VarRecipe, data: VarData): Omit<Declared, "de
 }
 
 /** The next batch of picture indices in shuffled order, and where the one after it starts. */
-function nextIndices({ count }: ImageDataset, cursor: Cursor, batch: number) {
+export function nextIndices({ count }: ImageDataset, cursor: Cursor, batch: number) {
   let { epoch, position } = cursor;
   if (position + batch > count) [epoch, position] = [epoch + 1, 0];
   const indices = epochOrder(count, cursor.seed, epoch).subarray(position, position + batch);
@@ -269,7 +272,7 @@ function nextIndices({ count }: ImageDataset, cursor: Cursor, batch: number) {
 }
 
 /** Tokens of some pictures in one variant. B L (int64) */
-function tokensOf(
+export function tokensOf(
   tokens: TokenSet,
   which: "ids" | "read",
   { indices, variant }: { indices: ArrayLike<number>; variant: number },
@@ -300,11 +303,12 @@ async function compileTester(
   output(g, "loss", parts.meanLoss);
   output(g, "lastLoss", parts.lastLoss);
   output(g, "accuracy", parts.accuracy);
+  output(g, "lastAccuracy", parts.lastAccuracy);
   const session = await backend.compile(g);
   return {
     /** Means over the whole batches of the test split. */
     async measure({ test, testTokens }: VarData, weights: TensorMap) {
-      const sums = { testLoss: 0, testLastLoss: 0, testAccuracy: 0 };
+      const sums = { testLoss: 0, testLastLoss: 0, testAccuracy: 0, testLastAccuracy: 0 };
       const rounds = Math.floor(test.count / batch);
       for (let round = 0; round < rounds; round++) {
         const indices = Array.from({ length: batch }, (_, b) => round * batch + b);
@@ -317,6 +321,7 @@ async function compileTester(
         sums.testLoss += first(r.loss) / rounds;
         sums.testLastLoss += first(r.lastLoss) / rounds;
         sums.testAccuracy += first(r.accuracy) / rounds;
+        sums.testLastAccuracy += first(r.lastAccuracy) / rounds;
       }
       return sums;
     },
