@@ -9,6 +9,7 @@ import { failure } from "./errors.ts";
 import { addEval } from "./eval.ts";
 import { addInfo } from "./info.ts";
 import { addKeygen } from "./keygen.ts";
+import { addLab } from "./lab.ts";
 import { addLedger } from "./ledger.ts";
 import { addModels } from "./models.ts";
 import { VERSION } from "./package.ts";
@@ -26,6 +27,7 @@ const COMMANDS = [
   addServe,
   addTrain,
   addEval,
+  addLab,
   addInfo,
   addModels,
   addScan,

@@ -26,6 +26,7 @@ export {
   epochOrder,
   inOrder,
 } from "./loader.ts";
+export { partOfDataset } from "./part.ts";
 export { centreCrop, type Picture, resizeLanczos, resizeShorterEdge, roomySize } from "./resize.ts";
 export {
   type Attribution,

@@ -16,21 +16,30 @@ export interface KvCache {
   readonly config: VarConfig;
   /** Rows of the batch: all are read and written. */
   readonly rows: number;
+  /** First token of each scale, and L at the end. */
+  readonly starts: readonly number[];
   /** By name, the even scales' and the odd scales'. */
   readonly buffers: readonly [Buffers, Buffers];
 }
 type Buffers = ReadonlyMap<string, Float32Array>;
 
-/** Room for all scales but the last, whose keys and values nobody reads. */
-export function kvCache(config: VarConfig, rows: number): KvCache {
-  const starts = scaleStarts(config.patchNums).slice(0, -1); // what the scales read
+/**
+ * Room for all scales but the last, whose keys and values nobody reads.
+ * @param starts for a model that goes in other steps than scales
+ */
+export function kvCache(
+  config: VarConfig,
+  rows: number,
+  starts: readonly number[] = scaleStarts(config.patchNums),
+): KvCache {
+  const read = starts.slice(0, -1); // what the scales read
   const buffers = [0, 1].map((parity) => {
-    const tokens = Math.max(0, ...starts.filter((_, k) => k % 2 === parity));
+    const tokens = Math.max(0, ...read.filter((_, k) => k % 2 === parity));
     const size = sizeOf(shapeOf(config, rows, tokens));
     const names = Array.from({ length: config.depth }, (_, i) => cacheNames(i)).flat();
     return new Map(names.map((name) => [name, freeable(size)]));
   });
-  return { config, rows, buffers: buffers as unknown as [Buffers, Buffers] };
+  return { config, rows, starts, buffers: buffers as unknown as [Buffers, Buffers] };
 }
 
 /** Gives memory back: all, or what a last run at scale k does not read. It can be used no more. */
@@ -59,8 +68,8 @@ export const pastOf = (cache: KvCache, k: number): Tensors => views(cache, k, "p
 export const nextOf = (cache: KvCache, k: number): Tensors => views(cache, k + 1, "next");
 
 /** What scale k reads, under names that begin so. */
-function views({ config, rows, buffers }: KvCache, k: number, prefix: string): Tensors {
-  const shape = shapeOf(config, rows, scaleStarts(config.patchNums)[k]!);
+function views({ config, rows, starts, buffers }: KvCache, k: number, prefix: string): Tensors {
+  const shape = shapeOf(config, rows, starts[k]!);
   const view = ([name, buffer]: [string, Float32Array]): [string, Tensor] => [
     `${prefix}.${name}`,
     { dtype: "float32", shape, data: buffer.subarray(0, sizeOf(shape)) },

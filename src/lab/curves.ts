@@ -114,7 +114,7 @@ const CURVES: Readonly<Record<CurveKind, readonly Curve[]>> = {
 };
 
 /** Distinct also for the colour-blind, and dark enough on white. */
-const COLOURS = ["#1f5fa8", "#c4510b", "#2e7d32"] as const;
+export const COLOURS = ["#1f5fa8", "#c4510b", "#2e7d32"] as const;
 const INK = "#222222";
 const FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif";
 const KEY_LINE = 19; // pixels from one line of the key to the next
@@ -215,7 +215,7 @@ const lastStep = (series: readonly { points: readonly Point[] }[]): number =>
   Math.max(1, ...series.map(({ points }) => points.at(-1)?.step ?? 0));
 
 /** 1, 2 and 5 of each decade that is shown. */
-function logTicks(series: readonly { points: readonly Point[] }[]): number[] {
+export function logTicks(series: readonly { points: readonly Point[] }[]): number[] {
   const all = series.flatMap(({ points }) => points.flatMap(({ low, high }) => [low, high]));
   const [least, most] = [Math.min(...all), Math.max(...all)];
   const decades = Array.from(
@@ -228,9 +228,9 @@ function logTicks(series: readonly { points: readonly Point[] }[]): number[] {
 }
 
 /** An SVG that is the same in every viewer: its own background, size, colour and fonts, no style sheet. */
-function standalone(
+export function standalone(
   svg: Element,
-  { title, y }: Curve,
+  { title, y }: { readonly title: string; readonly y: string },
   { width, height }: { width: number; height: number },
 ): string {
   for (const style of svg.querySelectorAll("style")) style.remove();

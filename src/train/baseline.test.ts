@@ -76,10 +76,10 @@ describe.each(BASELINE_KINDS)("the %s trainer", (kind) => {
   test("ends in the same bytes however often it is stopped and resumed", async () => {
     const [whole, cut] = [await newFolder(), await newFolder()];
     await train(recipeOf(kind, 8), whole);
-    for (const until of [1, 5, 8]) await train(recipeOf(kind, 8), cut, until);
+    for (const until of [3, 8]) await train(recipeOf(kind, 8), cut, until);
     for (const file of [`${kind}.safetensors`, "checkpoint.safetensors"])
       expect(await readFile(join(cut, file))).toEqual(await readFile(join(whole, file)));
-  }, 180_000);
+  }, 600_000);
 
   test("learns: losses fall, on the test split too", async () => {
     const events = await train(recipeOf(kind, 120), await newFolder(), 120, 120);
@@ -88,7 +88,7 @@ describe.each(BASELINE_KINDS)("the %s trainer", (kind) => {
     expect(mean(losses.slice(-10))).toBeLessThan(0.85 * mean(losses.slice(0, 10)));
     const test = events.find((e) => e.kind === "evaluation");
     expect(test?.metrics.testLoss).toBeLessThan(mean(losses.slice(0, 10)));
-  }, 180_000);
+  }, 600_000);
 });
 
 test("a baseline over other maps than the tokenizer's is refused", async () => {

@@ -177,9 +177,14 @@ test("AR with cached keys and values computes the logits of teacher forcing", as
       const m = tinyModel("ar", config);
       const seen: Float32Array[] = [];
       const run = m.run.bind(m);
-      m.run = async (name, feeds) => {
-        const results = await run(name, feeds);
-        if (name === "next") seen.push((results.logits!.data as Float32Array).slice());
+      m.run = async (name, feeds, options) => {
+        const results = await run(name, feeds, options);
+        // With guidance the head reads the mixture; here it shall read every row alone.
+        if (name === "next") {
+          const { y } = options!.into as { y: Tensor };
+          const each = { ...y, data: (y.data as Float32Array).slice() };
+          seen.push((await run("head", { y: each })).logits!.data as Float32Array);
+        }
         return results;
       };
       const labels = [0, 2];

@@ -4,11 +4,12 @@ import type { Tensor } from "../../formats/dtype.ts";
 import { type Rng, rng } from "../../tensor/rng.ts";
 import { latentSide, tokenCount } from "../config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "../drawing.ts";
+import { freeKvCache, kvCache, nextOf, pastOf } from "../kv-cache.ts";
 import { checkWhole } from "../orders.ts";
 import { float } from "../rows.ts";
 import { drawTokens, guide } from "../sampling.ts";
 import { type Picture, toPictures } from "../sheet.ts";
-import { cacheNames } from "../var-step.ts";
+
 import type { BaselineKind } from "./config.ts";
 import type { Baseline } from "./model.ts";
 import { noiseLevel, timeFeatures } from "./nets.ts";
@@ -112,36 +113,41 @@ const int64 = (shape: readonly number[], values: Iterable<number>): Tensor => ({
   data: BigInt64Array.from([...values], BigInt),
 });
 
-/** Raster order with cached keys and values: one pass per token. @returns ids B L */
+/** Raster order with cached keys and values: one pass per token. Guidance before the head, as in VAR. @returns ids B L */
 export async function drawRaster(model: Baseline, job: Job): Promise<Tensor> {
   const { config } = model;
-  const { depth, heads, width, codes } = config;
+  const { width, codes } = config;
   const { labels, chances, drawing, signal } = job;
   const [B, L] = [labels.length, tokenCount(config)];
   const rows = rowsOf(model, job);
-  const { start, ...modulation } = await model.run("class", { labels: int64([rows.length], rows) });
-  const empty = float([rows.length, heads, 0, width / heads]);
-  const names = Array.from({ length: depth }, (_, i) => cacheNames(i)).flat();
-  let cache: Record<string, Tensor> = Object.fromEntries(names.map((n) => [`past.${n}`, empty]));
-  let x = start!;
+  const R = rows.length;
+  const { start, ...modulation } = await model.run("class", { labels: int64([R], rows) });
+  const cache = kvCache(
+    config,
+    R,
+    Array.from({ length: L + 1 }, (_, t) => t),
+  );
+  const y = float([R, 1, width]);
   const uniforms = chances.map((chance) => chance.fillUniform(new Float32Array(L)));
   const ids = new BigInt64Array(B * L);
+  let x = start!;
   for (let t = 0; t < L; t++) {
     signal?.throwIfAborted();
-    const { logits, ...next } = await model.run("next", { x, ...modulation, ...cache });
-    cache = Object.fromEntries(names.map((name) => [`past.${name}`, next[`next.${name}`]!]));
-    const own = guided(logits!.data as Float32Array, job, {
-      rows: rows.length,
-      strength: drawing.guidance,
-    });
+    const into = { ...(t + 1 < L ? nextOf(cache, t) : {}), y };
+    const feeds = { x, ...modulation, ...pastOf(cache, t) };
+    await model.run("next", feeds, { into, outputs: Object.keys(into) });
+    const strength = drawing.guidance;
+    const mixed = guided(y.data as Float32Array, job, { rows: R, strength });
+    const read: Tensor = { ...y, shape: [B, 1, width], data: mixed };
+    const logits = (await model.run("head", { y: read })).logits!.data as Float32Array;
     const chance = Float32Array.from(uniforms, (u) => u[t]!);
-    const drawn = drawTokens(own, { codes, uniforms: chance, ...drawing });
+    const drawn = drawTokens(logits, { codes, uniforms: chance, ...drawing });
     for (let b = 0; b < B; b++) ids[b * L + t] = BigInt(drawn[b]!);
     if (t + 1 === L) break;
-    const tokens = Array.from(rows, (_, r) => drawn[r % B]!);
-    const place = int64([1], [t + 1]);
-    x = (await model.run("embed", { ids: int64([rows.length], tokens), place })).x!;
+    const tokens = rows.map((_, r) => drawn[r % B]!);
+    x = (await model.run("embed", { ids: int64([R], tokens), place: int64([1], [t + 1]) })).x!;
   }
+  freeKvCache(cache);
   return { dtype: "int64", shape: [B, L], data: ids };
 }
 

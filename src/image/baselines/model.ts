@@ -3,13 +3,13 @@
 import type { Tensor } from "../../formats/dtype.ts";
 import type { WeightMap } from "../../formats/lazy.ts";
 import { bindConstants } from "../../nn/bind.ts";
-import { type Backend, openBackend, type Session } from "../../tensor/backend.ts";
+import { type Backend, openBackend, type RunOptions, type Session } from "../../tensor/backend.ts";
 import { createGraph, type Graph, input, output } from "../../tensor/graph.ts";
 import { add, clip, embedding, mul, reshape } from "../../tensor/ops.ts";
 import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../config.ts";
 import { fHatsFromIds } from "../quantizer.ts";
 import { positions } from "../var.ts";
-import { classGraph, scaleGraph } from "../var-step.ts";
+import { classGraph, headGraph, scaleGraph } from "../var-step.ts";
 import { decode } from "../vqvae.ts";
 import { type BaselineKind, TIME_FEATURES } from "./config.ts";
 import { mapOfRows, maskedLogits, velocity } from "./nets.ts";
@@ -27,8 +27,10 @@ export interface BaselineParts {
 const GRAPHS = {
   /** labels R -> `start` R 1 C, `blocks` R depth 6 C, `head` R 2 C */
   class: classGraph,
-  /** x R T C after P earlier tokens -> `logits` R T V, all keys and values */
+  /** x R T C after P earlier tokens -> `y` R T C, all keys and values; into memory that is given */
   next: scaleGraph,
+  /** y B T C -> `logits` B T V */
+  head: headGraph,
   /** What a token looks like in a place: ids R, place 1 (int64) -> `x` R 1 C */
   embed({ config, weights }) {
     const g = createGraph("embed");
@@ -94,18 +96,23 @@ export class Baseline {
   }
 
   /** Runs the graph of that name; compiles it at the first call. */
-  async run(name: GraphName, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+  async run(
+    name: GraphName,
+    feeds: Record<string, Tensor>,
+    options: RunOptions = {},
+  ): Promise<Record<string, Tensor>> {
     let session = this.#sessions.get(name);
     if (!session) {
       session = this.#compile(name);
       this.#sessions.set(name, session);
     }
-    return (await session).run(feeds);
+    return (await session).run(feeds, options);
   }
 
   async #compile(name: GraphName): Promise<Session> {
     const { backend, threads } = this.#options;
-    return (backend ?? (await openBackend())).compile(GRAPHS[name](this.parts), { threads });
+    const engine = backend ?? (await openBackend());
+    return engine.compile(GRAPHS[name](this.parts), { threads, resultsInto: name === "next" });
   }
 
   /** Frees what was compiled; the model can be used again and compiles anew. */

@@ -11,6 +11,7 @@ import {
   condition,
   dropPairs,
   embedMaps,
+  head,
   modulation,
   positions,
   startToken,
@@ -33,12 +34,15 @@ const run = (
   p: Bind,
   at: { config: VarConfig; cond: Value; dropMasks?: Value; mask?: Value },
 ): Value =>
-  transformer(x, p, {
-    config: at.config,
-    modulation: modulation(at.cond, p, at.config),
-    mask: at.mask,
-    drop: at.dropMasks && dropPairs(at.dropMasks),
-  }).logits;
+  head(
+    transformer(x, p, {
+      config: at.config,
+      modulation: modulation(at.cond, p, at.config),
+      mask: at.mask,
+      drop: at.dropMasks && dropPairs(at.dropMasks),
+    }).y,
+    p,
+  );
 
 /** Raster order: logits of every token from the class and the tokens before it. ids B L -> B L V */
 export function rasterLogits(

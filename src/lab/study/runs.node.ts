@@ -9,8 +9,8 @@ import {
   type BaselineKind,
   type BaselineOptions,
   baselineConfig,
-  baselineTrainingFlops,
   baselineSpecs,
+  baselineTrainingFlops,
   drawBaseline,
   equalDepth,
 } from "../../image/baselines/index.ts";

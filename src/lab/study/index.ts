@@ -1,0 +1,39 @@
+/** The public names of studies: runs, plans, rows, laws, reports. */
+
+export { openJudge } from "./judge.node.ts";
+export { ablationPlan, comparePlan, type Plan, type PlanOptions } from "./plans.ts";
+export { type PlotSeries, studyPlot } from "./plot.ts";
+export {
+  ablationReport,
+  bestRows,
+  compareReport,
+  type Rebuilt,
+  type ReportFacts,
+  scalingReport,
+} from "./report.ts";
+export {
+  type Figures,
+  type Judge,
+  joinedPictures,
+  type MeasuredRow,
+  measureRow,
+  type StudyRow,
+} from "./rows.node.ts";
+export {
+  parametersOf,
+  runModel,
+  type Study,
+  type StudyEvent,
+  type StudyRecipe,
+  type StudyRun,
+  tokensPerPicture,
+  trainRun,
+  updateFlops,
+} from "./runs.node.ts";
+export {
+  evaluationOf,
+  MEASURES,
+  type ScalingLaws,
+  scalingLaws,
+  type TrainedSize,
+} from "./scaling.ts";
