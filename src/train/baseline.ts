@@ -25,11 +25,11 @@ import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { TokenSet } from "./tokens.ts";
 import {
   nextIndices,
-  varPace,
   tokensOf,
   type VarData,
   type VarRecipe,
   type VarTaskOptions,
+  varPace,
 } from "./var.ts";
 
 /** VAR's recipe with another model; mistakes are VAR's alone, as only finer scales can repair them. */
