@@ -13,6 +13,7 @@ export interface DrawingFlags {
   readonly topK?: number;
   readonly topP?: number;
   readonly temperature?: number;
+  readonly unguidedLast?: number;
   readonly threads?: number;
 }
 
@@ -61,6 +62,12 @@ export function drawingFlags(command: Command): void {
     sentence: `Below 1 for likelier codes, above for bolder ones; ${OWN}`,
     real: true,
     min: 0.0001,
+    max: 100,
+  });
+  numberFlag(command, "--unguided-last <n>", {
+    sentence: `The last scales without guidance, at half the work of each; ${OWN}`,
+    unit: "scales",
+    min: 0,
     max: 100,
   });
   numberFlag(command, "--threads <n>", {

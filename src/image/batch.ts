@@ -3,11 +3,12 @@
 import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
 import { classRows } from "./conditioning.ts";
+import { strengthAt } from "./drawing.ts";
 import { freeKvCache, type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
 import { rowsOf, stack } from "./rows.ts";
-import { guide, scaleRatio } from "./sampling.ts";
+import { guide } from "./sampling.ts";
 
 /** What the transformer needs of some pictures, and what it keeps of them from scale to scale. */
 export interface Batch {
@@ -59,21 +60,30 @@ export async function scaleLogits(
   batch: Batch,
   { k, x = batch.start, isLast }: { k: number; x?: Tensor; isLast: boolean },
 ): Promise<Float32Array> {
-  const { orders, copies, modulation, cache } = batch;
-  const { width, codes } = model.config;
+  const { orders, cache } = batch;
+  const { width, codes, patchNums } = model.config;
+  const K = patchNums.length;
   const [B, T] = [orders.length, x.shape[1]!];
-  const rows = x.shape[0] === B * copies ? x : stack([x, x]); // R T C
+  // When no later scale is guided, the unconditional rows have done their work.
+  const guidedLater = orders.some(({ drawing }) =>
+    patchNums.some((_, later) => later >= k && strengthAt(drawing, later, K) > 0),
+  );
+  const copies = guidedLater ? batch.copies : 1;
+  const R = B * copies;
+  const rows = x.shape[0]! >= R ? rowsOf(x, 0, R) : stack([x, x]); // R T C
   if (isLast) freeKvCache(cache, k);
-  const y = part(batch.y, [B * copies, T, width]);
-  const into = isLast ? { y } : { ...nextOf(cache, k), y };
+  const y = part(batch.y, [R, T, width]);
+  const into = isLast ? { y } : { ...nextOf(cache, k, R), y };
   const transformer = await model.session("scale");
+  const modulation = Object.fromEntries(
+    Object.entries(batch.modulation).map(([name, tensor]) => [name, rowsOf(tensor, 0, R)]),
+  );
   await transformer.run(
-    { x: rows, ...modulation, ...pastOf(cache, k) },
+    { x: rows, ...modulation, ...pastOf(cache, k, R) },
     { into, outputs: Object.keys(into) },
   );
   if (isLast) freeKvCache(cache); // what comes next, the decoder above all, needs memory too
-  const ratio = scaleRatio(k, model.patchNums.length);
-  const strengths = orders.map(({ drawing }) => drawing.guidance * ratio);
+  const strengths = orders.map(({ drawing }) => strengthAt(drawing, k, K));
   const data = y.data as Float32Array;
   if (copies === 2 && strengths.some((t) => t > 0)) guide(data, strengths);
   const logits = part(batch.logits, [B, T, codes]);

@@ -2,6 +2,7 @@
 
 import { InputError } from "../formats/errors.ts";
 import { checkFilter } from "./row-filter.ts";
+import { scaleRatio } from "./sampling.ts";
 
 /** Settings of sampling that suit one model better than another; see `SampleOptions` for their meaning. */
 export interface Drawing {
@@ -9,10 +10,18 @@ export interface Drawing {
   readonly topK: number;
   readonly topP: number;
   readonly temperature: number;
+  /** How many of the last scales are drawn without guidance, at half the work of each. */
+  readonly unguidedLast: number;
 }
 
 /** For models that recommend nothing. */
-export const USUAL_DRAWING: Drawing = { guidance: 2, topK: 900, topP: 0.96, temperature: 1 };
+export const USUAL_DRAWING: Drawing = {
+  guidance: 2,
+  topK: 900,
+  topP: 0.96,
+  temperature: 1,
+  unguidedLast: 0,
+};
 
 export const DRAWING_KEYS = Object.keys(USUAL_DRAWING) as readonly (keyof Drawing)[];
 
@@ -24,7 +33,11 @@ export function withDrawing(base: Drawing, options: Partial<Drawing>): Drawing {
 
 /** @throws InputError where a setting is out of range */
 export function checkDrawing(drawing: Drawing): Drawing {
-  const { guidance } = drawing;
+  const { guidance, unguidedLast } = drawing;
+  if (!(Number.isInteger(unguidedLast) && unguidedLast >= 0))
+    throw new InputError(`unguidedLast must be a whole number of scales, got ${unguidedLast}`, {
+      unguidedLast,
+    });
   if (!(guidance >= 0 && guidance < Number.POSITIVE_INFINITY))
     throw new InputError(`guidance must be 0 (off) or more, got ${guidance}; 1.5 to 4 is usual`, {
       guidance,
@@ -44,3 +57,7 @@ export function readDrawing(json: unknown, what: string): Partial<Drawing> {
       );
   return Object.fromEntries(entries);
 }
+
+/** Strength of guidance at scale k of K: it rises from 0 at the first, and ends before the unguided last ones. */
+export const strengthAt = ({ guidance, unguidedLast }: Drawing, k: number, K: number): number =>
+  k < K - unguidedLast ? guidance * scaleRatio(k, K) : 0;

@@ -61,14 +61,20 @@ function freeable(size: number): Float32Array {
   return new Float32Array(new ResizableBuffer(bytes, { maxByteLength: bytes }), 0, size);
 }
 
-/** `past.*` of scale k: the keys and values of the scales before it, R h P d each. */
-export const pastOf = (cache: KvCache, k: number): Tensors => views(cache, k, "past");
+/** `past.*` of scale k: the keys and values of the scales before it, R h P d each; of the first `rows` rows only. */
+export const pastOf = (cache: KvCache, k: number, rows = cache.rows): Tensors =>
+  views(cache, k, { prefix: "past", rows });
 
-/** `next.*` of scale k: where it writes its own behind those. */
-export const nextOf = (cache: KvCache, k: number): Tensors => views(cache, k + 1, "next");
+/** `next.*` of scale k: where it writes its own behind those. Rows that are left out once are gone for good. */
+export const nextOf = (cache: KvCache, k: number, rows = cache.rows): Tensors =>
+  views(cache, k + 1, { prefix: "next", rows });
 
 /** What scale k reads, under names that begin so. */
-function views({ config, rows, starts, buffers }: KvCache, k: number, prefix: string): Tensors {
+function views(
+  { config, starts, buffers }: KvCache,
+  k: number,
+  { prefix, rows }: { prefix: string; rows: number },
+): Tensors {
   const shape = shapeOf(config, rows, starts[k]!);
   const view = ([name, buffer]: [string, Float32Array]): [string, Tensor] => [
     `${prefix}.${name}`,
