@@ -303,9 +303,10 @@ export function modelSource(
 ): PictureSource {
   const classes = model.config.classes;
   const labels = Array.from({ length: count }, (_, i) => i % classes);
-  const { guidance, topK, topP, temperature } = { ...model.drawing, ...defined(options) };
+  const drawing = { ...model.drawing, ...defined(options) };
+  const { guidance, topK, topP, temperature, unguidedLast } = drawing;
   const { seed = 0 } = options;
-  const settings = `seed ${seed}, guidance ${guidance}, top-k ${topK}, top-p ${topP}, temperature ${temperature}, ${precision}`;
+  const settings = `seed ${seed}, guidance ${guidance}, top-k ${topK}, top-p ${topP}, temperature ${temperature}${unguidedLast ? `, the last ${unguidedLast} scales unguided` : ""}, ${precision}`;
   const uneven =
     count % classes ? [`${count} pictures do not share out over ${classes} classes`] : [];
   return {

@@ -86,8 +86,14 @@ test("a model's own way of drawing is the default, and every setting can be said
   };
   const drawing = { guidance: 0, topK: 1, temperature: 0.5 };
   const [plain, own] = [await recommends(), await recommends(drawing)];
-  expect(plain.drawing).toEqual({ guidance: 2, topK: 900, topP: 0.96, temperature: 1 });
-  expect(own.drawing).toEqual({ ...drawing, topP: 0.96 });
+  expect(plain.drawing).toEqual({
+    guidance: 2,
+    topK: 900,
+    topP: 0.96,
+    temperature: 1,
+    unguidedLast: 0,
+  });
+  expect(own.drawing).toEqual({ ...drawing, topP: 0.96, unguidedLast: 0 });
   expect(await last(own, {})).toEqual(await last(plain, drawing));
   expect(await last(own, {})).not.toEqual(await last(plain, {}));
   expect(await last(own, { ...plain.drawing, topK: undefined })).toEqual(

@@ -20,6 +20,8 @@ export interface SampleOptions extends FilterOptions {
   first?: number;
   /** Strength of classifier-free guidance at the last scale; it rises from 0 at the first. 0 is none, and half the work. Default, as for the filters, the model's own `drawing`. */
   guidance?: number;
+  /** How many of the last scales are drawn without guidance, at half the work of each. Default the model's own, usually 0. */
+  unguidedLast?: number;
   /** Mix code vectors instead of choosing one: smoother pictures, not for statistics. Default false. */
   moreSmooth?: boolean;
   /**

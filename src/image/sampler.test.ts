@@ -274,8 +274,10 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
     const classes = twice ? [...all[0]!.classes, none, none] : all[0]!.classes;
     const want = await teacherForced(m, twice ? [...rows, ...rows] : rows, classes);
     const [V, starts, L] = [m.config.codes, scaleStarts(m.patchNums), tokenCount(m.config)];
+    // The first scale is never guided: where it is the only one, rows without a class have nothing to do.
+    const used = m.patchNums.length === 1 ? rows.length : classes.length;
     for (const [k, { data: got }] of logits.entries())
-      for (const [row] of classes.entries()) {
+      for (let row = 0; row < used; row++) {
         const width = (starts[k + 1]! - starts[k]!) * V;
         for (let j = 0; j < width; j++) {
           const there = want[(row * L + starts[k]!) * V + j]!;
@@ -357,6 +359,36 @@ describe("orders", () => {
     const alone = await Promise.all(wishes.map(async (wish) => rowsOfIds(await steps(m, wish))));
     expect(await all(orders)).toEqual(alone.flat());
     expect(await all(orders, 2)).toEqual(alone.flat());
+  });
+
+  test("whose last scales are unguided draw those from what the class alone says", async () => {
+    const m = await model();
+    const common = { label: 1, seed: 4, topK: 0, topP: 0, guidance: 6 };
+    const watched = async (wish: SampleOptions) => {
+      const logits: Float32Array[] = [];
+      const watch = (_: number, own: Float32Array) => void logits.push(own.slice());
+      const found: ScaleStep[] = [];
+      const orders = ordersOf(m, wish).map((order) => ({ ...order, watch }));
+      for await (const step of drawOrders(m, orders)) found.push(step);
+      return { logits, ids: rowsOfIds(found)[0]! };
+    };
+    const [guided, ended] = [await watched(common), await watched({ ...common, unguidedLast: 1 })];
+    expect(ended.ids.slice(0, 5)).toEqual(guided.ids.slice(0, 5));
+    // The last scale after the very same tokens, never guided.
+    const starts = [0, 1, 5];
+    const given = (k: number) => {
+      const ids = Int32Array.from(guided.ids.slice(starts[k], starts[k + 1]));
+      return k < 2 ? { keep: new Uint8Array(ids.length).fill(1), ids } : undefined;
+    };
+    const plain = await watched({ ...common, guidance: 0, given });
+    const worst = (a: Float32Array, b: Float32Array) =>
+      a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
+    expect(worst(ended.logits[2]!, plain.logits[2]!)).toBeLessThan(1e-4);
+    expect(worst(ended.logits[2]!, guided.logits[2]!)).toBeGreaterThan(0.1);
+    // All unguided is no guidance at all.
+    expect((await watched({ ...common, unguidedLast: 3 })).ids).toEqual(
+      (await watched({ ...common, guidance: 0 })).ids,
+    );
   });
 
   test("with a branch keep the coarse scales, and the branch has one result of its own", async () => {
