@@ -14,7 +14,7 @@ import type { BaselineKind } from "./config.ts";
 import type { Baseline } from "./model.ts";
 import { noiseLevel, timeFeatures } from "./nets.ts";
 
-export interface BaselineDrawing extends Drawing {
+export interface BaselineDrawing extends Omit<Drawing, "unguidedLast"> {
   /** Passes of maskgit (usual: 8 to 16) and dit (25 to 250). */
   readonly steps: number;
   /** maskgit: strength of the noise in the choice of what stays, fading to 0; the official sampler's 4.5. */
