@@ -48,7 +48,7 @@ export function baselineDrawing(
   const given = Object.fromEntries(Object.entries(own).filter(([, v]) => v !== undefined));
   const drawing = { ...USUAL[kind], ...given };
   checkWhole({ steps: drawing.steps }, 1);
-  return { ...drawing, ...withDrawing(drawing, {}) };
+  return { ...drawing, ...withDrawing(USUAL_DRAWING, drawing) };
 }
 
 /** Pictures of a batch on their way. */
