@@ -4,6 +4,8 @@ import { randomBytes } from "node:crypto";
 import { type Command, Option } from "commander";
 import type { Facts } from "../guard/ledger/entry.ts";
 import { type Alarm, describeAlarm } from "../guard/sentinel/index.ts";
+import { recordSources } from "../guard/sentinel/sources.node.ts";
+import { codeFiles } from "../train/evidence.node.ts";
 import type { Task } from "../train/loop.ts";
 import { type Sentinel, sentinel } from "../train/sentinel/watcher.ts";
 import { numberFlag } from "./flags.ts";
@@ -40,11 +42,11 @@ export interface SentinelPlace {
 }
 
 /** The sentinel of a run. Its secret is made for this process and told to nobody. */
-export function openSentinel(
+export async function openSentinel(
   task: Task,
   { onAlarm, checks }: SentinelFlags,
   { say, note }: SentinelPlace,
-): Sentinel {
+): Promise<Sentinel> {
   const tell = (alarm: Alarm): void => {
     const { kind, step, since, severity, evidence } = alarm;
     note?.("alarm", { alarm: kind, step, since, severity, evidence: { ...evidence } });
@@ -53,6 +55,7 @@ export function openSentinel(
   return sentinel({
     ...{ secret: randomBytes(32), declared: task.declared, tell, stop: onAlarm === "stop" },
     checks,
+    sources: await recordSources(await codeFiles()),
     // A ledger compares the whole state around every update; what it sees it notes and reports itself.
     wall: Date.now,
   });

@@ -31,9 +31,9 @@ const BINARIES = new RegExp(`[\\\\/]${process.platform}[\\\\/]${process.arch}[\\
 
 /**
  * Every file that may run: all modules of this package, whether loaded or not, its package.json and lock file, the
- * engine and its binaries. @returns SHA-256 by name, sorted
+ * engine and its binaries.
  */
-export async function codeManifest(): Promise<{ name: string; sha256: string }[]> {
+export async function codeFiles(): Promise<string[]> {
   const { join, relative } = node.path;
   const root = packageRoot();
   const own = node.url.fileURLToPath(import.meta.url);
@@ -44,12 +44,20 @@ export async function codeManifest(): Promise<{ name: string; sha256: string }[]
     ...(engine ? await below(join(engine, "dist"), /\.[cm]?js$/) : []),
     ...(engine ? await below(join(engine, "bin"), BINARIES) : []),
     ...(engine ? [join(engine, "package.json")] : []),
-  ].filter((file) => node.fsSync.statSync(file, { throwIfNoEntry: false })?.isFile());
+  ];
+  return files.filter((file) => node.fsSync.statSync(file, { throwIfNoEntry: false })?.isFile());
+}
+
+/** SHA-256 of `codeFiles` by name, sorted; names do not tell where the package lies. */
+export async function codeManifest(): Promise<{ name: string; sha256: string }[]> {
+  const { relative } = node.path;
+  const root = packageRoot();
+  const engine = engineFolder(node.url.fileURLToPath(import.meta.url));
   const nameOf = (file: string) =>
     engine && file.startsWith(engine)
       ? `onnxruntime-node/${relative(engine, file)}`
       : relative(root, file);
-  const hashed = files.map(async (file) => ({
+  const hashed = (await codeFiles()).map(async (file) => ({
     name: nameOf(file).replaceAll("\\", "/"),
     sha256: await sha256Of(file),
   }));
