@@ -50,6 +50,18 @@ describe("a law without noise", () => {
   });
 });
 
+test("a law that is flat, or nearly so, has finite values and intervals", () => {
+  for (const tilt of [0, 1e-9]) {
+    const points = sizes.map((x, i) => ({ x, y: 0.9 * (1 + tilt * i) }));
+    for (const floor of [false, true]) {
+      const law = fitPowerLaw(points, { floor });
+      expect(predictLaw(law, 1e8)).toBeCloseTo(0.9, 6);
+      const { prediction } = lawIntervals(points, { floor, rng: rng(1), draws: 20, at: 1e8 });
+      expect(prediction!.every(Number.isFinite)).toBe(true);
+    }
+  }
+});
+
 test("ignoring a floor bends the law: the fit with one is better", () => {
   const points = law(1e-6, -0.4, 2);
   const [plain, whole] = [fitPowerLaw(points), fitPowerLaw(points, { floor: true })];

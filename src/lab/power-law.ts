@@ -11,9 +11,11 @@ export interface Point {
   readonly y: number;
 }
 
-/** y = floor + (scale·x)^exponent, as the VAR paper writes it (eq. 11 to 16, floor 0 there). */
+/** y = floor + factor·x^exponent; the VAR paper writes (scale·x)^exponent (eq. 11 to 16, floor 0 there). */
 export interface PowerLaw {
   readonly exponent: number;
+  readonly factor: number;
+  /** factor^(1/exponent): beyond all numbers where the law is nearly flat, so nothing is computed from it. */
   readonly scale: number;
   /** Irreducible part; 0 where none was fitted. */
   readonly floor: number;
@@ -33,8 +35,8 @@ type Theta = readonly [a: number, b: number, floor: number];
 const valueAt = ([a, b, floor]: Theta, x: number): number => floor + Math.exp(a + b * Math.log(x));
 
 /** The law at x. */
-export const predictLaw = ({ scale, exponent, floor }: PowerLaw, x: number): number =>
-  floor + (scale * x) ** exponent;
+export const predictLaw = ({ factor, exponent, floor }: PowerLaw, x: number): number =>
+  floor + factor * x ** exponent;
 
 /**
  * Least squares of log y. Without a floor this is a line; with one, a grid of floors with a line each gives the start and
@@ -55,7 +57,8 @@ export function fitPowerLaw(
   const logs = points.map(({ x, y }) => [Math.log(x), Math.log(Math.max(y - f, Number.MIN_VALUE))]);
   return {
     exponent: b,
-    scale: b === 0 ? Number.NaN : Math.exp(a / b),
+    factor: Math.exp(a),
+    scale: Math.exp(a / b),
     floor: f,
     pearson: pearson(
       logs.map(([x]) => x!),
