@@ -215,7 +215,7 @@ const lastStep = (series: readonly { points: readonly Point[] }[]): number =>
   Math.max(1, ...series.map(({ points }) => points.at(-1)?.step ?? 0));
 
 /** 1, 2 and 5 of each decade that is shown. */
-export function logTicks(series: readonly { points: readonly Point[] }[]): number[] {
+function logTicks(series: readonly { points: readonly Point[] }[]): number[] {
   const all = series.flatMap(({ points }) => points.flatMap(({ low, high }) => [low, high]));
   const [least, most] = [Math.min(...all), Math.max(...all)];
   const decades = Array.from(

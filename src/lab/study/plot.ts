@@ -35,7 +35,7 @@ export function studyPlot(series: readonly PlotSeries[], options: PlotOptions): 
     Number.isFinite(p.x + p.y) && !(logX && p.x <= 0) && !(logY && p.y <= 0);
   const colourOf = ({ colour }: PlotSeries, i: number) => PALETTE[(colour ?? i) % PALETTE.length]!;
   const marks = series.map((each, i) => {
-    const points = each.points.filter(fits);
+    const points = each.points.filter(fits).map(({ x, y }) => ({ x, y: logY ? Math.log10(y) : y }));
     const stroke = colourOf(each, i);
     if (each.as === "dots")
       return Plot.dot(points, { x: "x", y: "y", fill: stroke, stroke: "white", r: 4.5 });
@@ -66,12 +66,37 @@ export function studyPlot(series: readonly PlotSeries[], options: PlotOptions): 
       labelArrow: false,
       ...(logX ? { type: "log", ticks: 5, tickFormat: ".0e" } : { ticks: 6 }),
     },
-    y: {
-      label: null,
-      grid: true,
-      ...(logY ? { type: "log", ticks: 6 } : { nice: true, ticks: 6 }),
-    },
+    y: { label: null, grid: true, ...(logY ? logAxis(series, fits) : { nice: true, ticks: 6 }) },
     marks: [...marks, ...legend],
   });
   return standalone(svg as unknown as Element, { title, y }, { width: WIDTH, height: HEIGHT });
+}
+
+/**
+ * A linear axis of logarithms: on a logarithmic one the library leaves ticks without words whose first digit is large,
+ * which inside a decade may be all of them.
+ */
+function logAxis(series: readonly PlotSeries[], fits: (point: Point) => boolean) {
+  const ticks = ticksOf(series.flatMap(({ points }) => points.filter(fits)));
+  return { ticks: ticks.map(Math.log10), tickFormat: (_: number, i: number) => String(ticks[i]) };
+}
+
+/** Round values of a logarithmic axis: evenly spaced inside a decade, where 1, 2 and 5 alone would be too few. */
+function ticksOf(points: readonly Point[]): number[] {
+  const [low, high] = [Math.min(...points.map((p) => p.y)), Math.max(...points.map((p) => p.y))];
+  if (high / low >= 10) {
+    const first = Math.floor(Math.log10(low));
+    const decades = Array.from(
+      { length: Math.ceil(Math.log10(high)) - first },
+      (_, i) => first + i,
+    );
+    return decades.flatMap((decade) => [1, 2, 5].map((d) => Number(`${d}e${decade}`)));
+  }
+  const rough = (high - low) / 5;
+  const power = 10 ** Math.floor(Math.log10(rough || high));
+  const step = power * ([1, 2, 5].find((each) => each * power >= rough) ?? 10);
+  const digits = Math.max(0, -Math.floor(Math.log10(step)));
+  const first = Math.ceil(low / step);
+  const count = Math.floor(high / step) - first + 1;
+  return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toFixed(digits)));
 }
