@@ -353,7 +353,8 @@ describe("bad requests", () => {
       form.set("image", new File([bytes], "a.png"));
       form.set("mask", new File([bytes.slice(0, bytes.length >> 1)], "m.png"));
       const answer = await fetch(`${server.url}/v1/images/edits`, { method: "POST", body: form });
-      expect(answer.status, await answer.clone().text()).toBe(400);
+      // A turned bit may make the picture larger than what is read.
+      expect([400, 413], await answer.clone().text()).toContain(answer.status);
     }
     expect((await fetch(`${server.url}/health`)).status).toBe(200);
   }, 120_000);
