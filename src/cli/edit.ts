@@ -21,10 +21,9 @@ import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
 import { interruptible } from "./errors.ts";
 import { numberFlag, readNumber } from "./flags.ts";
 import { duration, plural } from "./format.ts";
-import { DEFAULT_MODEL, findModel, VERSION } from "./package.ts";
+import { DEFAULT_MODEL, findModel, modelHash, VERSION } from "./package.ts";
 import { type Outputs, openOutput } from "./pictures.ts";
 import { progress } from "./progress.ts";
-import { modelHash } from "./sample.ts";
 import type { Terminal } from "./terminal.ts";
 import { shellWord } from "./training.ts";
 

@@ -1,6 +1,7 @@
-/** What a command line names: versions and models by name, folder or file. Reads no weights. */
+/** What a command line names: versions and models by name, folder or file. Reads no weights but to hash them. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { InputError } from "../formats/errors.ts";
 import { embeddedModels, MODEL_FILES, packageRoot } from "../image/embedded.node.ts";
@@ -117,4 +118,12 @@ export function tokenizerFile(path: string): string {
     `tokenizer ${file} is not there; train one with: underpaint train vqvae DATA --run ${stat ? path : "runs/tokenizer"}`,
     { file },
   );
+}
+
+/** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
+export async function modelHash({ files }: ModelPlace): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of [files.var, files.vqvae])
+    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash.digest("hex").slice(0, 16);
 }

@@ -1,7 +1,5 @@
 /** `underpaint sample`: pictures from a class and a seed. What is drawn is the sampler's; here are files and flags. */
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { freemem } from "node:os";
 import { type Command, Option } from "commander";
 import { candidates } from "../eval/reject.ts";
@@ -18,7 +16,7 @@ import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
 import { Interrupted, interruptible } from "./errors.ts";
 import { numberFlag, readNumber } from "./flags.ts";
 import { duration, count as grouped, plural } from "./format.ts";
-import { DEFAULT_MODEL, findModel, type ModelPlace, VERSION } from "./package.ts";
+import { DEFAULT_MODEL, findModel, type ModelPlace, modelHash, VERSION } from "./package.ts";
 import { type Made, type Outputs, openOutput, type Settings } from "./pictures.ts";
 import { profileTable, Stopwatch, timedBackend } from "./profile.ts";
 import { type Progress, progress } from "./progress.ts";
@@ -179,14 +177,6 @@ async function load(
 ): Promise<Var> {
   const backend = timedBackend(await openBackend(), watch);
   return loadVarFrom(place.files, { backend, threads, precision });
-}
-
-/** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
-export async function modelHash({ files }: ModelPlace): Promise<string> {
-  const hash = createHash("sha256");
-  for (const file of [files.var, files.vqvae])
-    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest("hex").slice(0, 16);
 }
 
 /** Labels as the sampler takes them, each checked before anything is drawn. */

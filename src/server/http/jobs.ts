@@ -3,9 +3,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { InputError } from "../../formats/errors.ts";
 import { isJobId, isOver, type Job, type JobEvent } from "../job.ts";
+import { base64, FAILURES, png, STREAM } from "./answers.ts";
 import { type Context, jobRequest, labelNames, modelNamed, readInput } from "./context.ts";
 import { HttpError } from "./errors.ts";
-import { FAILURES } from "./openai.ts";
 import { JobBody, JobList, JobRequestBody } from "./schemas.ts";
 import { eventStream } from "./sse.ts";
 
@@ -62,10 +62,7 @@ const EVENTS = createRoute({
   summary: "What happens to a job, from the beginning: events state, scale and picture",
   request: { params },
   responses: {
-    200: {
-      description: "Server-sent events",
-      content: { "text/event-stream": { schema: z.string() } },
-    },
+    200: STREAM,
     ...FAILURES,
   },
 });
@@ -75,10 +72,7 @@ const PICTURE = createRoute({
   summary: "A finished picture: place and .png, such as 0.png",
   request: { params: params.extend({ file: z.string() }) },
   responses: {
-    200: {
-      description: "PNG with its parameters inside",
-      content: { "image/png": { schema: z.string().openapi({ format: "binary" }) } },
-    },
+    200: png("PNG with its parameters inside"),
     ...FAILURES,
   },
 });
@@ -168,8 +162,6 @@ async function* jobEvents(
   for await (const event of queue.events(id, { from, signal }))
     yield { id: number++, event: event.kind, data: eventBody(id, event) };
 }
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
 
 /** PNGs as base64; a finished picture by its address. */
 function eventBody(id: string, event: JobEvent): object {

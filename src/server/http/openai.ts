@@ -4,6 +4,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Job, JobEvent } from "../job.ts";
 import { isOver } from "../job.ts";
 import type { ServedModel } from "../protocol.ts";
+import { base64, FAILURES, json } from "./answers.ts";
 import {
   type Context,
   type DrawFields,
@@ -13,26 +14,9 @@ import {
   readInput,
 } from "./context.ts";
 import { HttpError } from "./errors.ts";
-import {
-  EditRequest,
-  ErrorBody,
-  GenerationRequest,
-  ImagesResponse,
-  Model,
-  ModelList,
-} from "./schemas.ts";
+import { EditRequest, GenerationRequest, ImagesResponse, Model, ModelList } from "./schemas.ts";
+import { eventStream, type ServerEvent } from "./sse.ts";
 
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-/** What any route may answer. */
-export const FAILURES = Object.fromEntries(
-  [400, 401, 404, 413, 429, 500, 503].map((status) => [
-    status,
-    json(ErrorBody, "A sentence that says what is wrong"),
-  ]),
-);
 const images = {
   200: {
     description: "The pictures, or with `stream` their events",
@@ -198,8 +182,6 @@ function failed(job: Job, events: readonly JobEvent[]): HttpError {
   return new HttpError(inner ? 500 : 400, text ?? "drawing failed");
 }
 
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
-
 function imagesBody(
   { context, fields, model, job: { id } }: Reply,
   job: Job,
@@ -261,77 +243,54 @@ export function partialScales(partials: number, K: number): number[] {
 }
 
 /** Server-sent events as OpenAI streams them: partial images, then each completed one. */
-function streamed(request: Request, all: Reply): Response {
-  const { context, job, fields, model, kind } = all;
-  const { queue } = context;
+const streamed = (request: Request, all: Reply): Response =>
+  eventStream(request, {
+    events: () => openAiEvents(all),
+    streams: all.context.streams,
+    onGone: () => void all.context.queue.cancel(all.job.id),
+  });
+
+async function* openAiEvents({
+  context,
+  job,
+  fields,
+  model,
+  kind,
+}: Reply): AsyncGenerator<ServerEvent> {
   const K = model.patchNums.length;
   const partials = new Set(
     fields.scales
       ? model.patchNums.slice(0, -1).keys()
       : partialScales(fields.partial_images ?? 0, K),
   );
-  const created_at = Math.floor(job.created / 1000);
-  const stop = () => void queue.cancel(job.id);
-  request.signal.addEventListener("abort", stop);
-  const body = new ReadableStream<Uint8Array>({
-    async start(controller) {
-      const utf8 = new TextEncoder();
-      const send = (type: string, data: object) =>
-        controller.enqueue(
-          utf8.encode(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`),
-        );
-      const indices = new Map<number, number>();
-      try {
-        for await (const event of queue.events(job.id)) {
-          const common = { created_at, ...constant(job, model) };
-          if (event.kind === "scale" && partials.has(event.scale)) {
-            const partial_image_index = indices.get(event.place) ?? 0;
-            indices.set(event.place, partial_image_index + 1);
-            const { place, scale, side, png } = event;
-            send(`${kind}.partial_image`, {
-              ...common,
-              b64_json: base64(png),
-              partial_image_index,
-              place,
-              scale,
-              side,
-            });
-          } else if (event.kind === "picture") {
-            const { place, width, height, index, label } = event.picture;
-            const size = `${width}x${height}`;
-            const usage = usageOf(1, model);
-            send(`${kind}.completed`, {
-              ...common,
-              size,
-              b64_json: base64(event.png),
-              usage,
-              place,
-              index,
-              seed: job.request.seed,
-              revised_prompt: label,
-              job: job.id,
-            });
-          } else if (event.kind === "state" && isOver(event) && event.state !== "done") {
-            const { message } = failed({ ...job, state: event.state, error: event.error }, []);
-            send("error", {
-              error: { message, type: "server_error", param: null, code: event.state },
-            });
-          }
-        }
-        controller.close();
-      } catch {
-        stop(); // the client has gone
-      } finally {
-        request.signal.removeEventListener("abort", stop);
-      }
-    },
-    cancel: stop,
+  const common = { created_at: Math.floor(job.created / 1000), ...constant(job, model) };
+  const { seed } = job.request;
+  const named = (event: string, data: object): ServerEvent => ({
+    event,
+    data: { type: event, ...data },
   });
-  return new Response(body, {
-    headers: {
-      "Content-Type": "text/event-stream",
-      "Cache-Control": "no-store",
-      "X-Accel-Buffering": "no",
-    },
-  });
+  const indices = new Map<number, number>();
+  for await (const event of context.queue.events(job.id)) {
+    if (event.kind === "scale" && partials.has(event.scale)) {
+      const { place, scale, side, png } = event;
+      const partial_image_index = indices.get(place) ?? 0;
+      indices.set(place, partial_image_index + 1);
+      const own = { b64_json: base64(png), partial_image_index, place, scale, side };
+      yield named(`${kind}.partial_image`, { ...common, ...own });
+    } else if (event.kind === "picture") {
+      const { place, width, height, index, label } = event.picture;
+      const own = {
+        size: `${width}x${height}`,
+        b64_json: base64(event.png),
+        usage: usageOf(1, model),
+      };
+      const where = { place, index, seed, revised_prompt: label, job: job.id };
+      yield named(`${kind}.completed`, { ...common, ...own, ...where });
+    } else if (event.kind === "state" && isOver(event) && event.state !== "done") {
+      const { message } = failed({ ...job, state: event.state, error: event.error }, []);
+      yield named("error", {
+        error: { message, type: "server_error", param: null, code: event.state },
+      });
+    }
+  }
 }

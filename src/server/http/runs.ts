@@ -1,9 +1,9 @@
 /** Training runs over HTTP: what there is, how it stands, and new lines of metrics as they are written. */
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { FAILURES, png, STREAM } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { HttpError } from "./errors.ts";
-import { FAILURES } from "./openai.ts";
 import type { RunsFolder } from "./run-files.ts";
 import { RunBody, RunList } from "./schemas.ts";
 import { eventStream, type ServerEvent } from "./sse.ts";
@@ -35,10 +35,7 @@ const EVENTS = createRoute({
     "Lines of metrics from the beginning and as they are written (event metrics), then alarms (event alarm)",
   request: { params },
   responses: {
-    200: {
-      description: "Server-sent events",
-      content: { "text/event-stream": { schema: z.string() } },
-    },
+    200: STREAM,
     ...FAILURES,
   },
 });
@@ -48,10 +45,7 @@ const SHEET = createRoute({
   summary: "A sample sheet",
   request: { params: params.extend({ file: z.string().max(256) }) },
   responses: {
-    200: {
-      description: "PNG",
-      content: { "image/png": { schema: z.string().openapi({ format: "binary" }) } },
-    },
+    200: png("PNG"),
     ...FAILURES,
   },
 });
