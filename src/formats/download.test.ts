@@ -1,64 +1,25 @@
 /** Downloads from a server that fails in every way we thought of: the file is whole or absent. */
 
-import { createHash } from "node:crypto";
-import * as realFs from "node:fs/promises";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
-import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Fault, type FaultyServer, faultyServer } from "../../test/faulty-server.ts";
+import { readFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import {
+  around,
+  BODY,
+  failed,
+  fetchTo,
+  made,
+  place,
+  QUICK,
+  server,
+  sha,
+  withServer,
+} from "../../test/downloads.ts";
+import type { Fault } from "../../test/faulty-server.ts";
 import { type DownloadOptions, type DownloadStep, download } from "./download.node.ts";
 import { InputError } from "./errors.ts";
-import { type Fs, Part, removeParts } from "./part.node.ts";
 import { DownloadError } from "./request.node.ts";
 
-const sha = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-/** Bytes that repeat nowhere. */
-const made = (n: number, seed = 1): Uint8Array =>
-  Uint8Array.from({ length: n }, (_, i) => (Math.imul(i + seed, 2654435761) >>> 13) & 255);
-const BODY = made(300_000);
-
-let home = "";
-let server: FaultyServer;
-beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), "download-"));
-  server = await faultyServer({ "/f": BODY });
-});
-afterEach(() => {
-  server.faults.length = 0;
-  server.requests.length = 0;
-  server.files.set("/f", BODY);
-  server.extra = () => ({});
-});
-afterAll(async () => {
-  await server.close();
-  await rm(home, { recursive: true });
-});
-
-let folders = 0;
-async function place(): Promise<string> {
-  const folder = join(home, `d${folders++}`);
-  await mkdir(folder);
-  return join(folder, "file.pth");
-}
-
-// The idle time is long: a busy machine may keep a test waiting for seconds.
-const QUICK: DownloadOptions = { pause: 1, idle: 20_000, enough: 1 };
-
-async function fetchTo(path: string, options: DownloadOptions = {}): Promise<DownloadStep[]> {
-  const steps: DownloadStep[] = [];
-  for await (const step of download(`${server.url}/f`, path, { ...QUICK, ...options }))
-    steps.push(step);
-  return steps;
-}
-
-const around = async (path: string) => (await readdir(join(path, ".."))).sort();
-const failed = async (path: string, options?: DownloadOptions): Promise<Error> =>
-  fetchTo(path, options).then(
-    () => expect.unreachable("it should have failed"),
-    (error) => error,
-  );
+withServer();
 
 describe("a download", () => {
   test("puts the file there, says its hash, and leaves nothing beside it", async () => {
@@ -339,229 +300,5 @@ describe("what passes is waited for", () => {
     const steps = await fetchTo(await place());
     expect(steps.at(-1)).toMatchObject({ state: "done", commit: "a".repeat(40) });
     expect(server.requests.map((r) => r.path)).toEqual(["/f", "/f"]);
-  });
-});
-
-describe("several processes", () => {
-  test("a second download of the same file is refused while the first one lives", async () => {
-    const path = await place();
-    server.faults.push({ kind: "stall", cut: 1000 });
-    for await (const { state } of download(`${server.url}/f`, path, QUICK)) {
-      if (state !== "receiving") continue;
-      await expect(fetchTo(path)).rejects.toThrow(/being downloaded by another process already/);
-      break;
-    }
-    await fetchTo(path);
-    expect(await around(path)).toEqual(["file.pth"]);
-  });
-
-  test("the part of a dead process is taken over, that of a living one or another machine is not", async () => {
-    const path = await place();
-    const host = hostname()
-      .replace(/[^A-Za-z0-9]/g, "_")
-      .slice(0, 40);
-    const part = await Part.claim(path);
-    await part.begin({ url: `${server.url}/f`, size: 300_000, etag: '"x"' });
-    await part.append(BODY.subarray(0, 1000));
-    await part.release();
-    // No process has a number this high: Linux counts to 2^22.
-    await realFs.rename(`${path}.part`, `${path}.part-${host}-999999999-0`);
-    const again = await Part.claim(path);
-    expect(again.length).toBe(1000);
-    await again.release();
-    await realFs.rename(`${path}.part`, `${path}.part-elsewhere-1-0`);
-    const mine = await Part.claim(path);
-    expect(mine.length).toBe(0);
-    await mine.discard();
-    await realFs.rename(`${path}.part-elsewhere-1-0`, `${path}.part-${host}-${process.ppid}-0`);
-    await expect(Part.claim(path)).rejects.toThrow(/another process/);
-    expect(await removeParts(path)).toBe(0);
-  });
-
-  test("many at once leave one whole file", async () => {
-    const path = await place();
-    const ends = await Promise.allSettled(Array.from({ length: 6 }, () => fetchTo(path)));
-    expect(ends.some((end) => end.status === "fulfilled")).toBe(true);
-    for (const end of ends)
-      if (end.status === "rejected") expect(end.reason.message).toMatch(/another process/);
-    expect(Buffer.compare(await readFile(path), BODY)).toBe(0);
-    expect(await around(path)).toEqual(["file.pth"]);
-  });
-});
-
-describe("a part on disk", () => {
-  test("counts only what was surely written: a longer file is cut, a shorter one begins anew", async () => {
-    const path = await place();
-    const keep = async () => {
-      const part = await Part.claim(path);
-      await part.begin({ url: "u", size: 9, etag: '"x"' });
-      await part.append(Uint8Array.of(1, 2, 3));
-      await part.release();
-    };
-    await keep();
-    await writeFile(`${path}.part/bytes`, Uint8Array.of(1, 2, 3, 0, 0, 0));
-    const longer = await Part.claim(path);
-    expect([longer.length, (await readFile(longer.file)).length]).toEqual([3, 3]);
-    await longer.discard();
-    await keep();
-    await writeFile(`${path}.part/bytes`, Uint8Array.of(1));
-    const shorter = await Part.claim(path);
-    expect([shorter.length, shorter.source]).toEqual([0, undefined]);
-    await shorter.discard();
-  });
-
-  test("with a note that is damaged begins anew", async () => {
-    for (const note of ["", "{", '{"format":2}', "[]", '{"format":1,"url":5,"synced":3}']) {
-      const path = await place();
-      await mkdir(`${path}.part`);
-      await writeFile(`${path}.part/bytes`, "abc");
-      await writeFile(`${path}.part/source.json`, note);
-      const part = await Part.claim(path);
-      expect(part.length).toBe(0);
-      await part.release();
-      expect(await around(path)).toEqual([]);
-    }
-  });
-
-  test("on a full disk is kept, and the sentence says what to do", async () => {
-    const path = await place();
-    const error = await failed(path, { fs: fullAfter(150_000) });
-    expect(error).toBeInstanceOf(InputError);
-    expect(error.message).toMatch(/file\.pth: the disk is full after \d+ bytes; free some space/);
-    expect(await around(path)).toEqual(["file.pth.part"]);
-    const steps = await fetchTo(path);
-    expect(steps.at(-1)).toMatchObject({ state: "done", sha256: sha(BODY) });
-    expect(server.requests.at(-1)!.headers.range).toMatch(/^bytes=[1-9]/);
-  });
-
-  test("that the disk has no room for is not begun", async () => {
-    const path = await place();
-    const fs = { ...realFs, statfs: async () => ({ bavail: 10, bsize: 1000 }) } as unknown as Fs;
-    const error = await failed(path, { fs });
-    expect(error.message).toMatch(
-      /300000 bytes are still to come and the disk has 10000 bytes free/,
-    );
-    expect(await around(path)).toEqual([]);
-  });
-});
-
-/** The real file system, except for one method of the files it opens: `change` returns its arguments or its result. */
-function changed(
-  method: string,
-  change: (args: unknown[], path: string) => unknown[] | Promise<void>,
-): Fs {
-  const open = async (path: string, flags: string, mode?: number) =>
-    new Proxy(await realFs.open(path, flags, mode), {
-      get: (target, key) => {
-        const member = Reflect.get(target, key);
-        if (typeof member !== "function") return member;
-        return (...args: unknown[]) => {
-          const other = key === method ? change(args, path) : args;
-          return Array.isArray(other) ? member.apply(target, other) : other;
-        };
-      },
-    });
-  return { ...realFs, open } as unknown as Fs;
-}
-
-/** A disk that takes no more than `most` bytes of the file. */
-function fullAfter(most: number): Fs {
-  let written = 0;
-  return changed("write", ([bytes, at, length, position], path) => {
-    if (!path.endsWith("bytes")) return [bytes, at, length, position];
-    const fits = Math.min(length as number, most - written);
-    if (fits === 0) throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
-    written += fits;
-    return [bytes, at, fits, position];
-  });
-}
-
-/** Thousands of syncs would wait for a disk that others use. */
-const UNSYNCED = changed("sync", async () => {});
-
-describe("whatever happens in whatever order", () => {
-  const cut = fc.integer({ min: 0, max: 20_000 });
-  const bodies = [made(20_000), made(20_000, 5), made(17_000, 9)];
-  const fault: fc.Arbitrary<Fault> = fc.oneof(
-    fc.record({ kind: fc.constant("drop" as const), cut }),
-    fc.record({ kind: fc.constantFrom("refuse", "ok", "ignore range", "no etag" as const) }),
-    fc.record({ kind: fc.constantFrom("wrong range", "weak etag", "compressed" as const) }),
-    fc.record({ kind: fc.constantFrom("chunked" as const), cut }),
-    fc.record({ kind: fc.constant("until close" as const), cut }),
-    fc.record({
-      kind: fc.constant("status" as const),
-      status: fc.constantFrom(404, 408, 416, 429, 500, 503),
-    }),
-    fc.record({ kind: fc.constant("length" as const), more: fc.integer({ min: 1, max: 99 }) }),
-    fc.record({ kind: fc.constant("replace" as const), body: fc.constantFrom(...bodies) }),
-    fc.record({ kind: fc.constant("stop" as const), cut }) as unknown as fc.Arbitrary<Fault>,
-  ) as fc.Arbitrary<Fault>;
-
-  test("the file is byte for byte one that the server had, or absent; the last calm attempt succeeds", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(fault, { maxLength: 12 }), async (faults) => {
-        const path = await place();
-        const had = new Set([sha(bodies[0]!)]);
-        server.files.set("/f", bodies[0]!);
-        server.faults.length = 0;
-        for (const f of faults) {
-          if (f.kind === "replace") had.add(sha(f.body));
-          if ((f.kind as string) !== "stop") server.faults.push(f);
-        }
-        const stops = faults.flatMap((f) => ((f as { kind: string }).kind === "stop" ? [f] : []));
-        for (let i = 0; ; i++) {
-          const stop = stops[i] as { cut: number } | undefined;
-          const calm = server.faults.length === 0 && !stop;
-          let ok = false;
-          try {
-            const options = { ...QUICK, attempts: 2, fs: UNSYNCED };
-            for await (const step of download(`${server.url}/f`, path, options)) {
-              if (step.state === "receiving" && stop && step.received >= stop.cut) break;
-              ok = step.state === "done";
-            }
-          } catch (error) {
-            if (!(error instanceof DownloadError) && !(error instanceof InputError)) throw error;
-            expect(calm).toBe(false);
-          }
-          const names = await around(path);
-          if (names.includes("file.pth")) {
-            expect(had).toContain(sha(await readFile(path)));
-            expect(names).toEqual(["file.pth"]);
-            expect(ok).toBe(true);
-            return;
-          }
-          expect(calm).toBe(false);
-        }
-      }),
-      { numRuns: 40 },
-    );
-  });
-
-  test("with the hash known, flipped bytes never get through and honest ones do in the end", async () => {
-    const flips = fc.oneof(
-      fault,
-      fc.record({ kind: fc.constant("flip" as const), at: cut }) as fc.Arbitrary<Fault>,
-    );
-    const sha256 = sha(bodies[0]!);
-    await fc.assert(
-      fc.asyncProperty(fc.array(flips, { maxLength: 10 }), async (faults) => {
-        const path = await place();
-        server.faults.length = 0;
-        server.faults.push(...faults.filter((f) => (f.kind as string) !== "stop"));
-        for (;;) {
-          const calm = server.faults.length === 0;
-          if (calm) server.files.set("/f", bodies[0]!);
-          const end = await fetchTo(path, { attempts: 2, sha256, fs: UNSYNCED }).catch(
-            (error: Error) => error,
-          );
-          if (!(end instanceof Error)) break;
-          expect(calm).toBe(false);
-          expect(await around(path)).not.toContain("file.pth");
-        }
-        expect(sha(await readFile(path))).toBe(sha256);
-        expect(await around(path)).toEqual(["file.pth"]);
-      }),
-      { numRuns: 40 },
-    );
   });
 });
