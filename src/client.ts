@@ -38,6 +38,8 @@ export interface ModelInfo {
   readonly top_k: number;
   readonly top_p: number;
   readonly temperature: number;
+  /** What it runs in. */
+  readonly precision: "fp32" | "int8";
 }
 
 /** What to draw; names and units as in the server's /openapi.json. */

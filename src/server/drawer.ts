@@ -18,6 +18,7 @@ export const served = (name: string, model: Var): ServedModel => ({
   patchNums: model.patchNums,
   drawing: model.drawing,
   info: model.info,
+  precision: model.precision,
 });
 
 /** A wish with what follows from it. */

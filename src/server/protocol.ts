@@ -5,6 +5,7 @@ import type { Blend } from "../image/edit/blend.ts";
 import type { Mask } from "../image/edit/mask.ts";
 import type { VarInfo } from "../image/model.ts";
 import type { Branch } from "../image/orders.ts";
+import type { Precision } from "../image/precision.ts";
 import type { Picture } from "../image/sheet.ts";
 
 /** A model as the server knows it. */
@@ -14,6 +15,7 @@ export interface ServedModel {
   readonly patchNums: readonly number[];
   readonly drawing: Drawing;
   readonly info: VarInfo;
+  readonly precision: Precision;
 }
 
 /** Where a model lies. */

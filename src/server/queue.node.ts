@@ -298,6 +298,7 @@ export class JobQueue {
       seed,
       index,
       ...drawing,
+      precision: this.models.find(({ name }) => name === request.model)?.precision,
       ...(branches.length ? { branches } : {}),
       ...(request.edit ? { edit: request.edit } : {}),
     });

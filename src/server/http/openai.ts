@@ -60,7 +60,7 @@ const EDIT = createRoute({
   responses: images,
 });
 
-const modelBody = ({ name, labels, patchNums, drawing, info }: ServedModel) => ({
+const modelBody = ({ name, labels, patchNums, drawing, info, precision }: ServedModel) => ({
   id: name,
   object: "model" as const,
   created: 0,
@@ -72,6 +72,7 @@ const modelBody = ({ name, labels, patchNums, drawing, info }: ServedModel) => (
   top_k: drawing.topK,
   top_p: drawing.topP,
   temperature: drawing.temperature,
+  precision,
 });
 
 export function addOpenAi(app: OpenAPIHono, context: Context): void {

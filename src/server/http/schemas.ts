@@ -3,6 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import { InputError } from "../../formats/errors.ts";
 import { BLENDS, type Blend } from "../../image/edit/blend.ts";
+import { PRECISIONS } from "../../image/precision.ts";
 import { JOB_STATES } from "../job.ts";
 
 /** Pictures of one request to the OpenAI routes; OpenAI's own limit. */
@@ -160,6 +161,7 @@ export const Model = z
     top_k: z.number().int(),
     top_p: z.number(),
     temperature: z.number(),
+    precision: z.enum(PRECISIONS).openapi({ description: "What the model runs in" }),
   })
   .openapi("Model");
 
