@@ -145,6 +145,8 @@ export interface Client {
   runs(options?: Wait): Promise<readonly Run[]>;
   /** Metrics and alarms of a training run, until the signal. */
   runEvents(name: string, options?: Wait): AsyncGenerator<RunEvent>;
+  /** The bytes of something the server named: a picture, a sheet. */
+  file(path: string, options?: Wait): Promise<Blob>;
   /** The address of something the server named. */
   address(path: string): string;
 }
@@ -196,6 +198,7 @@ export function connect({ url = "", key, fetch = globalThis.fetch }: ClientOptio
       for await (const { event, data } of eventsOf(stream))
         yield { kind: event, line: data } as RunEvent;
     },
+    file: async (path, { signal } = {}) => (await ask(path, { signal })).blob(),
     address: (path) => base + path,
   };
 }
