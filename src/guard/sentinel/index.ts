@@ -35,6 +35,7 @@ export { type OutlierOptions, outlierDetector } from "./statistics.ts";
 export {
   robustScale,
   type Shift,
+  type ShiftContext,
   type ShiftOptions,
   type StallOptions,
   shiftDetector,

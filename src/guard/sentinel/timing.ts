@@ -24,8 +24,10 @@ export interface ShiftOptions {
   clip?: number;
   /** Threshold of the sum. */
   h?: number;
-  /** Least scale as a share of the median: what is steadier than this still varies by it. */
+  /** Least scale as a share of the median of `of`: what is steadier than this still varies by it. */
   floor?: number;
+  /** A z-score above this is a stall. */
+  stall?: number;
 }
 
 export interface Shift {
@@ -37,41 +39,70 @@ export interface Shift {
   readonly sum: number;
 }
 
+export interface ShiftContext {
+  /** What the value is a part of: the floor is a share of its median. Default: the value itself. */
+  readonly of?: number;
+  /** Another measure that must rise as well: the smaller z-score of the two counts. */
+  readonly beside?: number;
+}
+
+/** Learns a median and a scale from the first values, then gives z-scores. */
+function zScores(calibration: number, floor: number) {
+  const [seen, wholes]: [number[], number[]] = [[], []];
+  let usual: ReturnType<typeof robustScale> | undefined;
+  return {
+    /** @returns undefined while it learns */
+    of(value: number, whole: number): number | undefined {
+      if (usual) return (value - usual.median) / usual.scale;
+      seen.push(value);
+      wholes.push(whole);
+      if (seen.length === calibration) {
+        const { median, scale } = robustScale(seen);
+        const least = floor * robustScale(wholes).median;
+        usual = { median, scale: Math.max(scale, least, Number.MIN_VALUE) };
+      }
+      return undefined;
+    },
+    median: () => usual?.median ?? 0,
+    /** Share of the values learnt from that lie above so many standard deviations. */
+    above: (z: number) =>
+      usual ? seen.filter((x) => x - usual!.median > z * usual!.scale).length / seen.length : 0,
+  };
+}
+
 /**
  * One-sided CUSUM (Page 1954) of clipped robust z-scores, upward. After an alarm it learns anew what is usual, so that
  * one change is told once.
  */
 export function shiftDetector(options: ShiftOptions = {}) {
-  const { calibration = 100, warmup = 10, k = 0.5, clip = 3, h = 12, floor = 0.01 } = options;
-  let seen: number[] = [];
-  let usual: ReturnType<typeof robustScale> | undefined;
+  const { calibration = 100, warmup = 10, k = 0.5, clip = 3, h = 12 } = options;
+  const { floor = 0.01, stall = 5 } = options;
+  const learner = () => zScores(calibration, floor);
+  let [own, other] = [learner(), learner()];
   let [sum, since, skip] = [0, 0, warmup];
-  let stalls = 0;
   let rise: number[] = [];
   return {
-    /** The z-score of a value, the shift where one is found, and the share of stalls (z > 5) that is usual. */
-    push(step: number, value: number): { z: number; shift?: Shift; stalls?: number } {
+    /** The z-score of a value, the shift where one is found, and the share of stalls that is usual. */
+    push(
+      step: number,
+      value: number,
+      { of = value, beside }: ShiftContext = {},
+    ): { z: number; shift?: Shift; stalls?: number } {
       if (skip > 0) {
         skip--;
         return { z: 0 };
       }
-      if (!usual) {
-        seen.push(value);
-        if (seen.length === calibration) {
-          usual = robustScale(seen);
-          usual.scale = Math.max(usual.scale, floor * usual.median);
-          const limit = usual.median + 5 * usual.scale;
-          stalls = seen.filter((x) => x > limit).length / calibration;
-        }
-        return { z: 0 };
-      }
-      const z = (value - usual.median) / usual.scale;
+      const alone = own.of(value, of);
+      const also = beside === undefined ? alone : other.of(beside, beside);
+      if (alone === undefined || also === undefined) return { z: 0 };
+      const z = Math.min(alone, also);
+      const stalls = own.above(stall);
       if (sum === 0) [since, rise] = [step, []];
       rise.push(value);
       sum = Math.max(0, sum + Math.max(-clip, Math.min(clip, z)) - k);
       if (sum <= h) return { z, stalls };
-      const shift = { since, usual: usual.median, now: robustScale(rise).median, sum };
-      [seen, usual, sum] = [[], undefined, 0];
+      const shift = { since, usual: own.median(), now: robustScale(rise).median, sum };
+      [own, other, sum] = [learner(), learner(), 0];
       return { z, stalls, shift };
     },
   };

@@ -76,6 +76,7 @@ async function runIn(
   const onset = sabotage ? from + chance.child("onset").int(to - from) : recipe.steps + 1;
   const hands: Hands = sabotage?.hands({ chance: chance.child("hands"), params }) ?? {};
   const once = Boolean(sabotage && !sabotage.rates);
+  const slow = Boolean(hands.sleep || hands.work);
   const draws = chance.child("acts");
   const acts = (step: number) =>
     once ? step === onset : step >= onset && draws.child(step).uniform() < rate;
@@ -88,7 +89,9 @@ async function runIn(
   };
   const engine = spoiledBackend(backend, (): Grip | undefined => {
     if (!acts(step)) return undefined;
-    if (hands.sleep) wait(hands.sleep(robustScale(durations).median));
+    const usual = () => robustScale(durations).median;
+    if (hands.sleep) sleep(hands.sleep(usual()));
+    if (hands.work) work(hands.work(usual()));
     return hands.engine?.();
   });
   const code = join(folder, "code.ts");
@@ -98,7 +101,7 @@ async function runIn(
   async function train(own: VarRecipe, until: number, earlier?: { root?: string; ended: boolean }) {
     const { run, checkpoint } = await openRun(folder, { drill: true });
     const task = await varTask(own, data, {
-      backend: hands.engine || hands.sleep ? engine : backend,
+      backend: hands.engine || slow ? engine : backend,
       ...{ tokenizer, draw: async () => PICTURE, checkpoint },
     });
     // The sentinel believes the recipe that was declared, whatever the trainer was given.
@@ -156,7 +159,7 @@ async function runIn(
     async step(pace) {
       step = pace.step;
       if (!acts(step)) return task.step(pace);
-      if (hands.engine || hands.sleep || hands.data) act(step);
+      if (hands.engine || slow || hands.data) act(step);
       const undo = hands.data?.(data, task.declared!.batch(step).indices);
       try {
         return await task.step(pace);
@@ -186,8 +189,13 @@ async function runIn(
   };
 }
 
-/** Keeps the processor busy: timers are too coarse for parts of a millisecond. */
-function wait(ms: number): void {
+/** Stops the thread. */
+function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+/** Keeps the processor busy. */
+function work(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end);
 }

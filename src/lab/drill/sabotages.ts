@@ -23,8 +23,10 @@ export interface Hands {
   data?(data: VarData, indices: ArrayLike<number>): () => void;
   /** On the engine, in an update. */
   engine?(): Grip;
-  /** On the time of an update, in milliseconds; `usual` is its median before. */
+  /** Milliseconds that an update sleeps; `usual` is its median before. */
   sleep?(usual: number): number;
+  /** Milliseconds that an update works for nothing. */
+  work?(usual: number): number;
   /** On the rate, decay and length that the trainer believes in, once. */
   recipe?(recipe: VarRecipe): VarRecipe;
   /** On the tensors of a checkpoint's file, once, before it is loaded. */
@@ -299,19 +301,21 @@ export const SABOTAGES: readonly Sabotage[] = [
 ];
 
 const TIME = ["step-time", "stalls"] as const;
-const always = (factor: number) => (): Hands => ({ sleep: (usual) => usual * factor });
+/** Shares of an update, and updates until they are found, by the design. */
+const SHARES = [
+  [0.1, 8],
+  [0.05, 21],
+  [0.03, 62],
+] as const;
+const timed = (name: string, updates: number, rate: number) => ({
+  ...{ group: "time", name, seenBy: TIME, updates, rates: [rate], perUpdate: 1 },
+});
 
-/** Sabotages of time; measured apart from the others, on a machine with nothing else to do. */
+/** Sabotages of time; measured apart from the others, as they need longer updates. */
 export const SLEEPS: readonly (Sabotage & { readonly updates: number })[] = [
-  ...(
-    [
-      [0.1, 8],
-      [0.05, 21],
-      [0.03, 62],
-    ] as const
-  ).map(([share, updates]) => ({
-    ...{ group: "time", name: `every update + ${100 * share} %`, seenBy: TIME, updates },
-    ...{ rates: [1], perUpdate: 1, hands: always(share) },
+  ...SHARES.map(([share, updates]) => ({
+    ...timed(`every update sleeps ${100 * share} % longer`, updates, 1),
+    hands: (): Hands => ({ sleep: (usual) => usual * share }),
   })),
   ...(
     [
@@ -320,7 +324,11 @@ export const SLEEPS: readonly (Sabotage & { readonly updates: number })[] = [
       [0.02, 271],
     ] as const
   ).map(([rate, updates]) => ({
-    ...{ group: "time", name: "twice as long", seenBy: TIME, updates },
-    ...{ rates: [rate], perUpdate: 1, hands: always(1) },
+    ...timed("updates sleep as long as they work", updates, rate),
+    hands: (): Hands => ({ sleep: (usual) => usual }),
+  })),
+  ...([[0.3, 8], [0.2, 8], ...SHARES] as const).map(([share, updates]) => ({
+    ...timed(`every update works ${100 * share} % for nothing`, updates, 1),
+    hands: (): Hands => ({ work: (usual) => usual * share }),
   })),
 ];

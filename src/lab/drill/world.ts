@@ -54,10 +54,10 @@ function discs(split: "train" | "test", count: number): ImageDataset {
   };
 }
 
-/** @param depth blocks of the transformer, 32 channels wide */
+/** @param depth blocks of the transformer, `width` channels wide */
 export async function createWorld(
   backend: Backend,
-  { depth = 2, steps = 400 } = {},
+  { depth = 2, steps = 400, width = 32, batch = 8 } = {},
 ): Promise<World> {
   const weights = initWeights(vqvaeSpecs(TOKENIZER), rng("drill").child("tokenizer"));
   const tokenizer = { config: TOKENIZER, weights };
@@ -74,7 +74,7 @@ export async function createWorld(
     return { ...set, ids, read: ids };
   };
   const model = varConfig(depth, {
-    ...{ width: 32, heads: 2, classes: 2, dropPath: 0.1 },
+    ...{ width, heads: 2, classes: 2, dropPath: 0.1 },
     ...{ patchNums: PATCH_NUMS, codes: 16, latent: 4 },
   });
   const trained = varSpecs(model).filter((s) => s.kind !== "buffer");
@@ -83,7 +83,7 @@ export async function createWorld(
     params: new Map(trained.map((s) => [s.name, sizeOf(s.shape)])),
     recipe: {
       ...VAR_RECIPE,
-      ...{ model, steps, batch: 8, lr: 3e-3, warmup: 20, clip: 1, variants: 2 },
+      ...{ model, steps, batch, lr: 3e-3, warmup: 20, clip: 1, variants: 2 },
     },
     data: () => ({ train: { ...train }, test, trainTokens: own(trainTokens), testTokens }),
     backend: compiledOnce(backend),

@@ -4,22 +4,69 @@ import {
   createClocks,
   outlierDetector,
   robustScale,
+  type ShiftOptions,
   shiftDetector,
   stallDetector,
 } from "../../guard/sentinel/index.ts";
+import { threadTimes } from "../../guard/sentinel/scheduler.node.ts";
 import type { AfterStepEvent } from "../watch.ts";
 import type { Found } from "./update.ts";
 
 /** Updates whose phases are remembered, to name the one that grew. */
 const REMEMBERED = 512;
 
-/** @param wall milliseconds since 1970; without it the clocks are not compared */
-export function watchPace({ wall }: { readonly wall?: () => number }) {
+/**
+ * What an update's time is made of, and how a rise of each is looked for. Sleeping and waiting are steady: the kernel
+ * tells them apart from work, whatever else the machine does. Work itself takes 10 to 40 % longer for seconds when
+ * neighbours use the same memory, so it must also rise beside a yardstick that suffers likewise, and by far.
+ */
+const PARTS = {
+  /** Neither running nor ready to run. */
+  asleep: { floor: 0.005, stall: 40 },
+  /** Ready to run, while others had the processors. */
+  waiting: { floor: 0.2 },
+  working: { floor: 0.1, k: 1, h: 20 },
+} as const satisfies Readonly<Record<string, ShiftOptions>>;
+type Part = keyof typeof PARTS;
+
+/** Numbers that the yardstick moves: 2 MB, beyond the caches of one core. */
+const YARD = 500_000;
+
+/** Milliseconds that the same copy of memory takes now. */
+function yardstick(): () => number {
+  const data = new Float32Array(YARD);
+  return () => {
+    const begin = performance.now();
+    data.copyWithin(0, 1);
+    return performance.now() - begin;
+  };
+}
+
+interface Mark {
+  readonly wall: number;
+  readonly busy?: number;
+  readonly waiting?: number;
+}
+
+export interface PaceOptions {
+  /** Milliseconds since 1970; without it the clocks are not compared. */
+  readonly wall?: () => number;
+}
+
+export function watchPace({ wall }: PaceOptions) {
   const now = () => performance.now();
   const clocks = wall && createClocks({ monotonic: now, wall });
-  // Short updates are steadier than 5 % for a while, and then are not: less is not worth an alarm.
-  const [shift, stall] = [shiftDetector({ floor: 0.05 }), stallDetector()];
-  let ended: number | undefined;
+  const times = threadTimes();
+  const yard = yardstick();
+  const mark = (): Mark => ({ wall: now(), ...times?.() });
+  const shifts = Object.entries(PARTS).map(
+    ([part, options]) => [part as Part, shiftDetector(options)] as const,
+  );
+  // Where the kernel does not tell sleep from work, single slow updates are looked for in the whole.
+  const stall = stallDetector({ z: times ? PARTS.asleep.stall : 5 });
+  const stalling: Part = times ? "asleep" : "working";
+  /** The end of what was done for the update before; the time between two counts as well: a sleep may be there. */
+  let from: Mark | undefined;
   let between = 0;
   const phases: { step: number; ms: Readonly<Record<string, number>> }[] = [];
 
@@ -37,38 +84,56 @@ export function watchPace({ wall }: { readonly wall?: () => number }) {
     return growth.sort(([a], [b]) => b - a)[0]?.[1] ?? "unknown";
   }
 
+  /** Milliseconds of each part since `from`; without the kernel's word all is work. */
+  function partsSince(start: Mark): Partial<Record<Part, number>> & { whole: number } {
+    const end = mark();
+    const whole = end.wall - start.wall;
+    if (end.busy === undefined || end.waiting === undefined) return { whole, working: whole };
+    const [working, waiting] = [end.busy - start.busy!, end.waiting - start.waiting!];
+    return { whole, working, waiting, asleep: Math.max(0, whole - working - waiting) };
+  }
+
   return {
     /** Before an update. */
     begin(step: number): Found[] {
-      if (ended !== undefined) between = now() - ended;
+      if (from) between = now() - from.wall;
+      else from = mark();
       const { drift, gap } = clocks?.begin() ?? {};
       return [
         ...(drift === undefined ? [] : [["clock", { milliseconds: drift }] as const]),
         ...(gap === undefined ? [] : [["gap", { since: step - 1, milliseconds: gap }] as const]),
       ];
     },
-    /** After an update. The time between two counts as well: a sleep may be there. */
-    observe({ step, ms, phases: parts }: Pick<AfterStepEvent, "step" | "ms" | "phases">): Found[] {
-      phases.push({ step, ms: { ...parts, between } });
+    /** After an update. */
+    observe({ step, phases: ms }: Pick<AfterStepEvent, "step" | "phases">): Found[] {
+      if (!from) return [];
+      const { whole, ...parts } = partsSince(from);
+      phases.push({ step, ms: { ...ms, between } });
       if (phases.length > REMEMBERED) phases.shift();
+      const pace = yard();
       const found: Found[] = [];
-      const { z, stalls, shift: shifted } = shift.push(step, ms + between);
-      if (shifted) {
-        const { since, usual, now } = shifted;
-        found.push(["step-time", { since, usual, now, phase: grown(since) }]);
+      for (const [part, detector] of shifts) {
+        const value = parts[part];
+        if (value === undefined) continue;
+        const beside = part === "working" ? value / pace : undefined;
+        const { z, stalls, shift } = detector.push(step, value, { of: whole, beside });
+        if (shift) {
+          const { since, usual, now } = shift;
+          found.push(["step-time", { since, part, usual, now, phase: grown(since) }]);
+        }
+        const stalled = part === stalling && stall.push(step, z, stalls);
+        if (stalled) found.push(["stalls", { ...stalled }]);
       }
-      const stalled = stall.push(step, z, stalls);
-      if (stalled) found.push(["stalls", stalled]);
       return found;
     },
     /** When everything about an update is done; the sentinel's own time does not count. */
     end(): void {
-      ended = now();
+      from = mark();
       clocks?.end();
     },
     /** The loop evaluates, draws or saves: the time until the next update says nothing. */
     pause(): void {
-      ended = undefined;
+      from = undefined;
       clocks?.pause();
     },
   };
