@@ -2,11 +2,11 @@
 
 import { randomBytes } from "node:crypto";
 import { type Command, Option } from "commander";
-import type { Facts } from "../guard/ledger/entry.ts";
 import { type Alarm, describeAlarm } from "../guard/sentinel/index.ts";
 import { recordSources } from "../guard/sentinel/sources.node.ts";
 import { codeFiles } from "../train/evidence.node.ts";
 import type { Task } from "../train/loop.ts";
+import type { Recorder } from "../train/recorder.ts";
 import { type Sentinel, sentinel } from "../train/sentinel/watcher.ts";
 import { numberFlag } from "./flags.ts";
 
@@ -37,26 +37,26 @@ export function addSentinelFlags(command: Command): void {
 export interface SentinelPlace {
   /** Prints a line for people. */
   readonly say: (line: string) => void;
-  /** Writes an event into the run's ledger, where there is one. */
-  readonly note?: (event: string, facts: Facts) => void;
+  /** The run's ledger, where there is one. */
+  readonly ledger?: Recorder;
 }
 
 /** The sentinel of a run. Its secret is made for this process and told to nobody. */
 export async function openSentinel(
   task: Task,
   { onAlarm, checks }: SentinelFlags,
-  { say, note }: SentinelPlace,
+  { say, ledger }: SentinelPlace,
 ): Promise<Sentinel> {
   const tell = (alarm: Alarm): void => {
     const { kind, step, since, severity, evidence } = alarm;
-    note?.("alarm", { alarm: kind, step, since, severity, evidence: { ...evidence } });
+    ledger?.note("alarm", { alarm: kind, step, since, severity, evidence: { ...evidence } });
     say(`${severity === "high" ? "ALARM" : "note"}: ${describeAlarm(alarm)}`);
   };
   return sentinel({
     ...{ secret: randomBytes(32), declared: task.declared, tell, stop: onAlarm === "stop" },
     checks,
     sources: await recordSources(await codeFiles()),
-    // A ledger compares the whole state around every update; what it sees it notes and reports itself.
+    book: ledger,
     wall: Date.now,
   });
 }

@@ -197,7 +197,7 @@ export async function train(
     shown.clear();
     terminal.say(line);
   };
-  const sentinel = flags.sentinel && (await openSentinel(task, flags, { say, note: ledger?.note }));
+  const sentinel = flags.sentinel && (await openSentinel(task, flags, { say, ledger }));
   const watchers = [ledger, sentinel].filter((watcher) => !!watcher);
   const lines: { [K in TrainEvent["kind"]]: (event: Extract<TrainEvent, { kind: K }>) => void } = {
     step: ({ step, metrics }) => shown.update(step, metricsLine(metrics, ["loss", options.metric])),

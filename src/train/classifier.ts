@@ -4,6 +4,7 @@ import {
   type Augment,
   batches,
   checkCursor,
+  epochOrder,
   type ImageDataset,
   inOrder,
   pixelsOf,
@@ -21,7 +22,7 @@ import { InputError } from "../formats/errors.ts";
 import { dequantizeWeights, quantizeWeights } from "../formats/quantize.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import { bindInputs } from "../nn/bind.ts";
-import { adamw } from "../nn/optim.ts";
+import { adamw, type Pace } from "../nn/optim.ts";
 import { learningRate } from "../nn/schedule.ts";
 import { initWeights } from "../nn/spec.ts";
 import { compileStep } from "../nn/step.ts";
@@ -29,6 +30,7 @@ import type { Backend } from "../tensor/backend.ts";
 import { createGraph, input, output } from "../tensor/graph.ts";
 import { add, crossEntropy, logSoftmax, mean, mul, neg } from "../tensor/ops.ts";
 import { rng } from "../tensor/rng.ts";
+import { type Declared, pictureRow, placeOf } from "./declared.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, stepperTensors, unprefixed } from "./names.ts";
 import type { Checkpoint } from "./run.node.ts";
@@ -77,6 +79,7 @@ export const classifierClasses = (classes: readonly string[]): string[] => [
   ...new Set(classes.map(classGroup)),
 ];
 
+const ADAMW = { betas: [0.9, 0.99], eps: 1e-8 } as const;
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 const asLabels = (labels: Int32Array): Tensor => ({
   dtype: "int64",
@@ -113,12 +116,13 @@ export async function classifierTask(
   const plain = mean(crossEntropy(logits, input(g, "labels", [batch], "int64")));
   const even = neg(mean(logSoftmax(logits)));
   const { smoothing } = recipe;
+  const decayed = new Set(specs.filter((s) => s.decay).map((s) => s.name));
   const stepper = await compileStep(
     {
       loss: smoothing ? add(mul(plain, 1 - smoothing), mul(even, smoothing)) : plain,
       params: p.bound,
-      decayed: new Set(specs.filter((s) => s.decay).map((s) => s.name)),
-      optimizer: adamw({ betas: [0.9, 0.99] }),
+      decayed,
+      optimizer: adamw(ADAMW),
       clip: recipe.clip,
       report: { logits },
     },
@@ -130,11 +134,7 @@ export async function classifierTask(
   const test = (now: TensorMap) => tester.guesses(data.test, now);
 
   return {
-    pace: (step) => ({
-      step,
-      lr: learningRate(step - 1, { ...paceOf(recipe), schedule: "cos", end: 0.01 }),
-      weightDecay: recipe.weightDecay,
-    }),
+    pace: (step) => classifierPace(recipe, step),
     async step(pace) {
       const begin = performance.now();
       const next = (await source.next()).value!;
@@ -177,6 +177,11 @@ export async function classifierTask(
       new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
     before: () => stepperTensors(stepper.before()),
     position: () => cursor,
+    declared: {
+      ...declareClassifier(recipe, data.train, target),
+      decayed,
+      lossAt: (feeds, weights) => stepper.lossAt(feeds, weights),
+    },
     async finish(run) {
       const stored = quantizeWeights(stepper.weights(), { to: "float16" });
       const { guesses, labels } = await test(dequantizeWeights(stored));
@@ -195,7 +200,38 @@ export async function classifierTask(
   };
 }
 
-const paceOf = ({ lr, warmup, steps }: ClassifierRecipe) => ({ peak: lr, warmup, steps });
+/** Rate and decay of update `step`, from 1. */
+const classifierPace = (
+  { lr, warmup, steps, weightDecay }: ClassifierRecipe,
+  step: number,
+): Pace => ({
+  step,
+  lr: learningRate(step - 1, { schedule: "cos", peak: lr, warmup, steps, end: 0.01 }),
+  weightDecay,
+});
+
+/** What the recipe says of every update; a row is a picture. Pictures are not fed as they are: they are augmented. */
+function declareClassifier(
+  recipe: ClassifierRecipe,
+  train: ImageDataset,
+  target: Int32Array,
+): Omit<Declared, "decayed" | "lossAt"> {
+  const { seed, batch, clip } = recipe;
+  const { count } = train;
+  return {
+    pace: (step) => classifierPace(recipe, step),
+    adamw: ADAMW,
+    clip,
+    rows: count,
+    row: (i) => pictureRow(train, i),
+    batch(step) {
+      const { epoch, position } = placeOf(step, { count, batch });
+      const indices = epochOrder(count, seed, epoch).subarray(position, position + batch);
+      const labels = asLabels(Int32Array.from(indices, (i) => target[train.label(i)]!));
+      return { indices, rows: Array.from(indices), feeds: { labels } };
+    },
+  };
+}
 
 /** The classifier's class of each class of a data set. */
 function targets(classes: readonly string[], { classes: known }: ClassifierConfig): Int32Array {

@@ -1,5 +1,6 @@
 /** What a recipe says about every update before it is made, so that one who does not trust the trainer can compare. */
 
+import { type ImageDataset, pixelsOf } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import type { Pace } from "../nn/optim.ts";
 import type { Tensors } from "../tensor/backend.ts";
@@ -38,4 +39,13 @@ export function placeOf(step: number, { count, batch }: { count: number; batch: 
   const rounds = Math.floor(count / batch);
   const epoch = Math.floor((step - 1) / rounds);
   return { epoch, position: ((step - 1) % rounds) * batch };
+}
+
+/** A picture with its label, as a row of the data. */
+export function pictureRow(train: ImageDataset, index: number): Tensor {
+  const pixels = pixelsOf(train, index);
+  const data = new Uint8Array(4 + pixels.length);
+  new DataView(data.buffer).setUint32(0, train.label(index));
+  data.set(pixels, 4);
+  return { dtype: "uint8", shape: [data.length], data };
 }

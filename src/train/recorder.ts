@@ -48,8 +48,16 @@ export interface RecorderOptions {
   readonly clock: () => number;
 }
 
-/** A watcher that others may ask to write events. */
-export interface Recorder extends Watcher {
+/** What a ledger knows beyond the sentinel: it compares the whole state around every update, and remembers earlier processes. */
+export interface Book {
+  /** What changed between the last update and the one that begins; undefined where all is as it was left. */
+  changed(): { readonly since: number; readonly tensors: readonly string[] } | undefined;
+  /** The process before ended in order, by its own account; so did one that never was. */
+  readonly ended: boolean;
+}
+
+/** A watcher that others may ask to write events, and ask what it saw. */
+export interface Recorder extends Watcher, Book {
   /** Writes an event: an alarm, an approved change. */
   note(event: string, facts?: Facts): void;
 }
@@ -74,6 +82,7 @@ export function recorder(options: RecorderOptions): Recorder {
   const behind: Facts[] = [];
   let after: { step: number; sketches: Uint8Array; root: string } | undefined;
   let before: string | undefined;
+  let changed: ReturnType<Book["changed"]>;
 
   const rootOf = (state: RunState) =>
     stateRoot({ tensors: state.tensors(), position: state.position() }, hash);
@@ -123,6 +132,8 @@ export function recorder(options: RecorderOptions): Recorder {
   return {
     name: "ledger",
     note,
+    changed: () => changed,
+    ended: history.size === 0 || history.ended !== "killed",
     async start(event) {
       const root = rootOf(event);
       const { done, of } = event;
@@ -150,12 +161,14 @@ export function recorder(options: RecorderOptions): Recorder {
       settle();
       const now = look(event);
       before = now.root;
+      changed = undefined;
       if (after && after.root !== now.root) {
         const names = differingTensors(sortedNames(event.tensors()), after.sketches, now.sketches);
         note("state-changed", {
           ...{ since: after.step, tensors: names.slice(0, MOST_NAMES), count: names.length },
           position: names.length === 0,
         });
+        changed = { since: after.step, tensors: names };
       }
     },
     afterStep(event) {

@@ -1,10 +1,10 @@
 /** What a tokenizer's recipe says of every update, for those who compare. Trains nothing. */
 
-import { epochOrder, type ImageDataset, pixelsOf } from "../data/index.ts";
+import { epochOrder, type ImageDataset } from "../data/index.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
 import type { Pace } from "../nn/optim.ts";
 import { learningRate } from "../nn/schedule.ts";
-import { type Declared, placeOf } from "./declared.ts";
+import { type Declared, pictureRow, placeOf } from "./declared.ts";
 import type { VqvaeRecipe } from "./vqvae-recipe.ts";
 
 export const VQVAE_ADAMW = { betas: [0.9, 0.99], eps: 1e-8 } as const;
@@ -31,13 +31,7 @@ export function declareVqvae(recipe: VqvaeRecipe, train: ImageDataset): Declared
     clip,
     decayed: new Set(decayed.map((s) => s.name)),
     rows: train.count,
-    row(i) {
-      const pixels = pixelsOf(train, i);
-      const data = new Uint8Array(4 + pixels.length);
-      new DataView(data.buffer).setUint32(0, train.label(i));
-      data.set(pixels, 4);
-      return { dtype: "uint8", shape: [data.length], data };
-    },
+    row: (i) => pictureRow(train, i),
     batch(step) {
       const { epoch, position } = placeOf(step, { count: train.count, batch });
       const indices = epochOrder(train.count, seed, epoch).subarray(position, position + batch);

@@ -1,22 +1,36 @@
-/** What the kernel says of this process's main thread: how long it ran and how long it waited to. Linux only. */
+/** What the kernel says of this process: how long its main thread ran, and how long its threads waited to. Linux only. */
 
 import { node } from "../../formats/builtins.node.ts";
 
-/** Milliseconds since the thread began. Neither of both is time asleep. */
+/** Milliseconds since the threads began. */
 export interface ThreadTimes {
-  /** On a processor. */
+  /** The main thread was on a processor. */
   readonly busy: number;
-  /** Ready, while others had the processors. */
+  /** The main thread was ready, while others had the processors. */
   readonly waiting: number;
+  /** The same of all other threads, added up: the main thread may have slept until they were done. */
+  readonly helpers: number;
 }
 
-/** A reader of the thread's times; undefined where the kernel does not tell them. */
-export function threadTimes(file = "/proc/self/schedstat"): (() => ThreadTimes) | undefined {
+/** A reader of these times; undefined where the kernel does not tell them. @param folder one process of /proc */
+export function threadTimes(folder = "/proc/self"): (() => ThreadTimes) | undefined {
+  const fs = node.fsSync;
+  const times = (path: string): [busy: number, waiting: number] => {
+    const [busy, waiting] = fs.readFileSync(path, "latin1").split(" ");
+    return [Number(busy) / 1e6, Number(waiting) / 1e6];
+  };
   const read = (): ThreadTimes => {
     // Otherwise the file is as old as the last tick, some milliseconds: this brings the account up to date.
     process.cpuUsage();
-    const [busy, waiting] = node.fsSync.readFileSync(file, "latin1").split(" ");
-    return { busy: Number(busy) / 1e6, waiting: Number(waiting) / 1e6 };
+    const [busy, waiting] = times(`${folder}/schedstat`);
+    let all = 0;
+    for (const thread of fs.readdirSync(`${folder}/task`))
+      try {
+        all += times(`${folder}/task/${thread}/schedstat`)[1];
+      } catch {
+        // It ended just now.
+      }
+    return { busy, waiting, helpers: all - waiting };
   };
   try {
     const { busy, waiting } = read();

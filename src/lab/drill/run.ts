@@ -108,7 +108,8 @@ async function runIn(
     const declared: Declared = { ...task.declared!, ...declareVar(recipe, data) };
     const watch = sentinel({
       secret: utf8(`secret of ${seed}, ${chance.child("secret").uint32()}`),
-      ...{ declared, checks, directions: "both", stop: !timed, earlier },
+      ...{ declared, checks, directions: "both", stop: !timed },
+      ...(earlier && { saved: earlier.root, book: { ended: earlier.ended } }),
       sources: hands.source && (await recordSources([code])),
     });
     let root = "";

@@ -8,7 +8,7 @@ import {
   shiftDetector,
   stallDetector,
 } from "../../guard/sentinel/index.ts";
-import { threadTimes } from "../../guard/sentinel/scheduler.node.ts";
+import { type ThreadTimes, threadTimes } from "../../guard/sentinel/scheduler.node.ts";
 import type { AfterStepEvent } from "../watch.ts";
 import type { Found } from "./update.ts";
 
@@ -21,7 +21,7 @@ const REMEMBERED = 512;
  * neighbours use the same memory, so it must also rise beside a yardstick that suffers likewise, and by far.
  */
 const PARTS = {
-  /** Neither running nor ready to run. */
+  /** Neither running nor ready to run, and not for want of a helping thread that waited for a processor. */
   asleep: { floor: 0.005, stall: 40 },
   /** Ready to run, while others had the processors. */
   waiting: { floor: 0.2 },
@@ -44,8 +44,7 @@ function yardstick(): () => number {
 
 interface Mark {
   readonly wall: number;
-  readonly busy?: number;
-  readonly waiting?: number;
+  readonly threads?: ThreadTimes;
 }
 
 export interface PaceOptions {
@@ -58,7 +57,7 @@ export function watchPace({ wall }: PaceOptions) {
   const clocks = wall && createClocks({ monotonic: now, wall });
   const times = threadTimes();
   const yard = yardstick();
-  const mark = (): Mark => ({ wall: now(), ...times?.() });
+  const mark = (): Mark => ({ wall: now(), threads: times?.() });
   const shifts = Object.entries(PARTS).map(
     ([part, options]) => [part as Part, shiftDetector(options)] as const,
   );
@@ -88,9 +87,11 @@ export function watchPace({ wall }: PaceOptions) {
   function partsSince(start: Mark): Partial<Record<Part, number>> & { whole: number } {
     const end = mark();
     const whole = end.wall - start.wall;
-    if (end.busy === undefined || end.waiting === undefined) return { whole, working: whole };
-    const [working, waiting] = [end.busy - start.busy!, end.waiting - start.waiting!];
-    return { whole, working, waiting, asleep: Math.max(0, whole - working - waiting) };
+    if (!end.threads || !start.threads) return { whole, working: whole };
+    const since = (name: keyof ThreadTimes) => end.threads![name] - start.threads![name];
+    const [working, waiting] = [since("busy"), since("waiting")];
+    const asleep = Math.max(0, whole - working - waiting - since("helpers"));
+    return { whole, working, waiting, asleep };
   }
 
   return {

@@ -86,8 +86,8 @@ test("with stop it ends the run before the edited state is saved", async () => {
 }, 120_000);
 
 test("a state that is not the one saved is told when the run goes on", async () => {
-  const earlier = { root: "0".repeat(64), ended: false };
-  const { told, end } = await train({ earlier });
+  const earlier = { saved: "0".repeat(64), book: { ended: false } };
+  const { told, end } = await train(earlier);
   await end;
   expect(told.map(({ kind }) => kind)).toEqual(["gap", "saved-state"]);
 }, 120_000);

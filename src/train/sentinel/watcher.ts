@@ -16,6 +16,7 @@ import {
 import type { SourceRecord } from "../../guard/sentinel/sources.node.ts";
 import { type Hash, stateRoot } from "../../guard/state/index.ts";
 import type { Declared } from "../declared.ts";
+import type { Book } from "../recorder.ts";
 import { type AfterStepEvent, AlarmError, type Watcher } from "../watch.ts";
 import { checkDirections, type Direction } from "./directions.ts";
 import { watchPace, watchStatistics } from "./pace.ts";
@@ -29,13 +30,10 @@ export interface SentinelOptions {
   readonly secret: Uint8Array;
   /** `task.declared`. Without it updates, gradients and batches are not checked. */
   readonly declared?: Declared;
-  /** Of a run that goes on: what its ledger says of the state it goes on from. */
-  readonly earlier?: {
-    /** `stateRoot` of the checkpoint. */
-    readonly root?: string;
-    /** The process before ended in order, by its own account. */
-    readonly ended: boolean;
-  };
+  /** Of a run that goes on: `stateRoot` of the checkpoint. A ledger compares it itself and refuses another. */
+  readonly saved?: string;
+  /** The run's ledger: a watcher before this one. */
+  readonly book?: Partial<Book>;
   /** What becomes of an alarm besides its line in alarms.jsonl. */
   readonly tell?: (alarm: Alarm) => Promise<void> | void;
   /** A high alarm ends the run before its state is saved. Default: it goes on. */
@@ -61,6 +59,9 @@ export interface Sentinel extends Watcher {
   /** All alarms so far. */
   readonly alarms: readonly Alarm[];
 }
+
+/** The first tensor that changed; where none did, it was the data's cursor. */
+const nameOf = ([first = "position"]: readonly string[]): string => first;
 
 const sha256: Hash = (...parts) => {
   const hash = node.crypto.createHash("sha256");
@@ -117,18 +118,22 @@ export function sentinel(options: SentinelOptions): Sentinel {
     alarms,
     async start({ run, done, tensors, position }) {
       folder = run.folder;
-      const { root, ended = true } = options.earlier ?? {};
+      const { saved, book: { ended = true } = {} } = options;
       const found: Found[] = ended ? [] : [["gap", { since: done, reason: "no end was recorded" }]];
-      const now = root && stateRoot({ tensors: tensors(), position: position() }, sha256);
-      if (now && now !== root) found.push(["saved-state", { saved: root, loaded: now }]);
+      const now = saved && stateRoot({ tensors: tensors(), position: position() }, sha256);
+      if (now && now !== saved) found.push(["saved-state", { saved, loaded: now }]);
       await raise(done, found);
       if (declared)
         data = recordData(declared.rows, (i) => declared.row(i), { secret, hash: sha256 });
     },
     async beforeStep({ step, tensors, position }) {
       const found = pace.begin(step);
-      const tensor = chain.changed(tensors(), JSON.stringify(position()));
-      if (tensor) found.push(["state-chain", { since: step - 1, tensor }]);
+      const changed = options.book?.changed?.();
+      const tensor =
+        chain.changed(tensors(), JSON.stringify(position())) ??
+        (changed && nameOf(changed.tensors));
+      const more = changed && { tensors: changed.tensors.length };
+      if (tensor) found.push(["state-chain", { since: step - 1, tensor, ...more }]);
       await raise(step, found);
     },
     async afterStep(event) {
