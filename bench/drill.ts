@@ -1,13 +1,18 @@
 /**
  * The drill at full size: writes bench/results/drill.{json,md}. Parts are kept, so the sabotages of time can be measured
- * when the machine has nothing else to do: npx tsx bench/drill.ts clean | gradient | other | time. RUNS, CLEAN and ONLY
- * choose less.
+ * with a high priority: npx tsx bench/drill.ts clean | gradient | other | records, nice -n -10 npx tsx bench/drill.ts time.
+ * RUNS, CLEAN and ONLY choose less.
  */
 
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { folderDisk } from "../src/guard/ledger/node.ts";
 import { type CleanRow, type DrillRow, drill } from "../src/lab/drill/drill.ts";
+import { recordRun } from "../src/lab/drill/recorded.ts";
+import { recordDrill } from "../src/lab/drill/records.ts";
 import { cleanLine, drillTable } from "../src/lab/drill/table.ts";
 import { createWorld } from "../src/lab/drill/world.ts";
 import { ortNode } from "../src/tensor/backends/ort-node.ts";
@@ -34,6 +39,10 @@ const PARTS = {
     title: "Sabotages that only the gradient shows",
     ...{ only: /^gradient|inside the engine/, clean: 0, time: false },
   },
+  records: {
+    title: "Sabotages that the ledger, its witness and audits show",
+    ...{ only: /^$/, clean: 0, time: false },
+  },
   time: {
     title: "Sabotages of time, on a machine that others use too",
     ...{ only: /^time/, clean: 50, time: true },
@@ -41,7 +50,8 @@ const PARTS = {
 } as const;
 type Parts = Partial<Record<keyof typeof PARTS, Part>>;
 
-const which = process.argv[2] as keyof typeof PARTS;
+const VICTIM = "victim";
+const which = (process.argv[2] === VICTIM ? "records" : process.argv[2]) as keyof typeof PARTS;
 if (!PARTS[which]) throw new Error(`which part: ${Object.keys(PARTS).join(", ")}?`);
 const { only, time } = PARTS[which];
 const inner = ortNode();
@@ -58,10 +68,27 @@ const readParts = async (): Promise<Parts> =>
   existsSync(FILE) ? JSON.parse(await readFile(FILE, "utf8")).parts : {};
 const keyOf = ({ group, name, rate }: DrillRow): string => `${group} ${name} ${rate}`;
 
-const options = { runs: Number(RUNS), clean: Number(CLEAN), checks: CHECKS, time };
-for await (const event of drill(world, { ...options, only: ONLY ? new RegExp(ONLY) : only })) {
-  if (event.kind === "clean") await write({ clean: event.clean });
-  if (event.kind === "row") await write({ rows: [event.row] });
+/** A trainer of its own, to be killed: says a line for each update. */
+if (process.argv[2] === VICTIM) {
+  const folder = process.argv[3]!;
+  const disk = folderDisk(join(folder, "ledger"));
+  const onStep = (step: number) => void process.stdout.write(`${step}\n`);
+  await recordRun(world, { folder, disk, steps: 1e6, onStep });
+}
+const victim = (folder: string) =>
+  spawn(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), VICTIM, folder], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+
+const runs = Number(RUNS);
+if (which === "records")
+  for await (const row of recordDrill(world, { runs, victim })) await write({ rows: [row] });
+else {
+  const options = { runs, clean: Number(CLEAN), checks: CHECKS, time };
+  for await (const event of drill(world, { ...options, only: ONLY ? new RegExp(ONLY) : only })) {
+    if (event.kind === "clean") await write({ clean: event.clean });
+    if (event.kind === "row") await write({ rows: [event.row] });
+  }
 }
 
 /** Puts new results beside those that other processes wrote. */

@@ -1,25 +1,32 @@
 /**
- * What the ledger costs: steps of the default VAR with and without it, in turns, in one process, on a real disk. Writes
- * bench/results/overhead.json. Run on a quiet machine: npx tsx bench/overhead.ts
+ * What the ledger and the sentinel cost: steps of the default VAR with neither, with the ledger, with both and everything
+ * on, in turns, in one process, on a real disk. Checks of the gradient are rare, so they are timed apart and counted by
+ * their chance. Writes bench/results/overhead.json. Run on a quiet machine: npx tsx bench/overhead.ts
  */
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLedger } from "../src/guard/ledger/node.ts";
+import { secretStream } from "../src/guard/sentinel/index.ts";
+import { recordSources } from "../src/guard/sentinel/sources.node.ts";
 import { generateKey } from "../src/guard/sign/keys.ts";
 import { createSketcher } from "../src/guard/state/index.ts";
-import { fastHash } from "../src/train/evidence.node.ts";
+import { codeFiles, fastHash } from "../src/train/evidence.node.ts";
 import { readHistory } from "../src/train/history.ts";
 import type { Task } from "../src/train/loop.ts";
-import { recorder } from "../src/train/recorder.ts";
+import { type Recorder, recorder } from "../src/train/recorder.ts";
 import { runIn } from "../src/train/run.node.ts";
-import type { Watcher } from "../src/train/watch.ts";
+import { checkDirections } from "../src/train/sentinel/directions.ts";
+import { sentinel } from "../src/train/sentinel/watcher.ts";
+import { type AfterStepEvent, tell, type Watcher } from "../src/train/watch.ts";
 import { median, spread } from "./contest.ts";
 import { defaultVar, parametersOf } from "./default-var.ts";
 import { machine } from "./machine.ts";
 
-const ROUNDS = Number(process.env.ROUNDS ?? 3);
+const ROUNDS = Number(process.env.ROUNDS ?? 4);
+/** Chance that the gradient of an update is checked: the default of underpaint train. */
+const CHECKS = 0.005;
 /** Steps of a turn: the ledger takes one root over everything in as many. */
 const TURN = 20;
 const home = await mkdtemp(join(tmpdir(), "underpaint-overhead-"));
@@ -29,12 +36,12 @@ const ZERO = "00".repeat(32);
 async function* none() {}
 
 /** A ledger that begins now, in a folder of its own. */
-async function ledgerWatcher(round: number): Promise<Watcher> {
+async function ledgerOf(round: string): Promise<Recorder> {
   return recorder({
     ledger: await openLedger(join(home, `ledger-${round}`), { key, clock: Date.now }),
     history: await readHistory(none()),
     facts: { code: ZERO, environment: {}, config: {}, dataRoot: ZERO, seed: "0" },
-    sketcher: createSketcher(new Uint8Array(32).fill(round + 1), fastHash),
+    sketcher: createSketcher(new Uint8Array(32).fill(7), fastHash),
     hash: fastHash,
     hashFile: async () => ZERO,
     rootEvery: TURN,
@@ -42,29 +49,65 @@ async function ledgerWatcher(round: number): Promise<Watcher> {
   });
 }
 
+/** What stands around the steps of a turn. */
+const ARMS: Readonly<Record<string, (turn: string, task: Task) => Promise<Watcher[]>>> = {
+  nothing: async () => [],
+  ledger: async (turn) => [await ledgerOf(turn)],
+  "ledger and sentinel": async (turn, { declared }) => {
+    const book = await ledgerOf(turn);
+    const secret = new Uint8Array(32).fill(9);
+    const sources = await recordSources(await codeFiles());
+    return [book, sentinel({ secret, declared, book, sources, checks: 0, wall: Date.now })];
+  },
+};
+type Arm = keyof typeof ARMS;
+
 /** Milliseconds of each step of a turn, as the loop makes them: hooks, and a breath for the disk. */
-async function turn(task: Task, from: number, watcher?: Watcher): Promise<number[]> {
+async function turn(task: Task, from: number, watchers: Watcher[] = []): Promise<number[]> {
   const state = { tensors: () => task.tensors(), position: () => task.position() };
   const of = 1e6;
-  await watcher?.start?.({ ...state, run: runIn(home), of, done: from });
+  await tell(watchers, "start", { ...state, run: runIn(home), of, done: from });
   const times: number[] = [];
   for (let step = from + 1; step <= from + TURN; step++) {
     const begin = performance.now();
     const pace = task.pace(step);
-    await watcher?.beforeStep?.({ ...state, step, of, pace });
+    await tell(watchers, "beforeStep", { ...state, step, of, pace });
     const start = performance.now();
     const told = await task.step(pace);
     const ms = performance.now() - start;
     const before = () => task.before();
-    await watcher?.afterStep?.({ ...state, ...told, step, of, pace, ms, before });
+    await tell(watchers, "afterStep", { ...state, ...told, step, of, pace, ms, before });
     await new Promise((resolve) => setImmediate(resolve));
     times.push(performance.now() - begin);
   }
   const begin = performance.now();
-  await watcher?.close?.();
+  for (const watcher of watchers) await watcher.close?.();
   // What was still to be written is part of the cost, a share for each step.
   const rest = (performance.now() - begin) / TURN;
   return times.map((ms) => ms + rest);
+}
+
+/** Milliseconds of checks of a gradient, one way or the other by turns; the first, which compiles, is left out. */
+async function checks(task: Task, from: number): Promise<number[]> {
+  const memory = new Map();
+  const times: number[] = [];
+  for (let i = 0; i < 7; i++) {
+    const step = from + 1 + i;
+    const pace = task.pace(step);
+    const told = await task.step(pace);
+    const state = { tensors: () => task.tensors(), position: () => task.position() };
+    const before = () => task.before();
+    const event: AfterStepEvent = { ...state, ...told, step, of: 1e6, pace, ms: 0, before };
+    const begin = performance.now();
+    const found = await checkDirections(event, task.declared!, {
+      directions: [i % 2 ? "along" : "across"],
+      stream: () => secretStream(new Uint8Array(32), "signs", step),
+      memory,
+    });
+    if (found.length > 0) throw new Error(`an honest gradient was accused: ${found[0]![0]}`);
+    times.push(performance.now() - begin);
+  }
+  return times.slice(1);
 }
 
 const mean = (times: readonly number[]): number => times.reduce((a, b) => a + b) / times.length;
@@ -73,30 +116,45 @@ try {
   const task = await defaultVar(1e6);
   const parameters = parametersOf(task);
   await turn(task, 0);
-  const [bare, recorded]: [number[][], number[][]] = [[], []];
+  const names = Object.keys(ARMS);
+  const turns = Object.fromEntries(names.map((name) => [name, [] as number[][]]));
   let at = TURN;
   for (let round = 0; round < ROUNDS; round++)
-    // Turn about, so that a machine that warms up favours neither.
-    for (const withLedger of round % 2 === 0 ? [false, true] : [true, false]) {
-      const times = await turn(task, at, withLedger ? await ledgerWatcher(round) : undefined);
-      (withLedger ? recorded : bare).push(times);
+    // In another order each round, so that a machine that warms up favours none.
+    for (let i = 0; i < names.length; i++) {
+      const arm: Arm = names[(i + round) % names.length]!;
+      const times = await turn(task, at, await ARMS[arm]!(`${arm} ${round}`, task));
+      turns[arm]!.push(times);
       at += TURN;
-      console.error(`${withLedger ? "ledger " : "nothing"} ${mean(times).toFixed(1)} ms a step`);
+      console.error(`${arm}: ${mean(times).toFixed(1)} ms a step`);
     }
+  const check = await checks(task, at);
   await task.release();
-  const ratios = bare.map((times, i) => mean(recorded[i]!) / mean(times));
-  const medians = { nothing: median(bare.flat()), ledger: median(recorded.flat()) };
+  const bare = turns.nothing!;
+  const checkShare = (CHECKS * median(check)) / median(bare.flat());
+  const arms = Object.fromEntries(
+    names.map((name) => {
+      const mine = turns[name]!;
+      const ratio = spread(bare.map((times, i) => mean(mine[i]!) / mean(times)));
+      return [
+        name,
+        {
+          milliseconds: spread(mine.flat()),
+          /** Of the medians: one step in twenty takes a root, which the median leaves out. */
+          ratioOfMedians: median(mine.flat()) / median(bare.flat()),
+          /** Of each round's turns, everything counted but checks of the gradient. */
+          ratioOfTurns: ratio,
+          ...(name.includes("sentinel") && { withChecks: ratio.median + checkShare }),
+        },
+      ];
+    }),
+  );
   const report = {
-    what: "milliseconds of a training step of the default VAR, with and without its ledger, in turns",
+    what: "milliseconds of a training step of the default VAR, with and without its ledger and its sentinel, in turns",
     date: new Date().toISOString().slice(0, 10),
     model: { parameters, stateBytes: 12 * parameters },
-    ...{ rounds: ROUNDS, stepsPerTurn: TURN, rootEvery: TURN },
-    nothing: spread(bare.flat()),
-    ledger: spread(recorded.flat()),
-    /** Of the medians: one step in twenty takes a root, which the median leaves out. */
-    ratioOfMedians: medians.ledger / medians.nothing,
-    /** Of each pair of turns, everything counted. */
-    ratioOfTurns: spread(ratios),
+    ...{ rounds: ROUNDS, stepsPerTurn: TURN, rootEvery: TURN, arms },
+    gradientChecks: { chance: CHECKS, milliseconds: spread(check), shareOfTime: checkShare },
     machine: machine({}),
   };
   console.log(JSON.stringify(report, null, 2));

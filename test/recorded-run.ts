@@ -11,7 +11,7 @@ import { createSketcher } from "../src/guard/state/index.ts";
 import { fastHash } from "../src/train/evidence.node.ts";
 import { type History, readHistory } from "../src/train/history.ts";
 import { type Task, trainLoop } from "../src/train/loop.ts";
-import { type RecorderOptions, recorder } from "../src/train/recorder.ts";
+import { type Recorder, type RecorderOptions, recorder } from "../src/train/recorder.ts";
 import { type Checkpoint, openRun } from "../src/train/run.node.ts";
 import { keepState, storedStates } from "../src/train/states.node.ts";
 import type { Watcher } from "../src/train/watch.ts";
@@ -62,7 +62,8 @@ interface TrainOptions {
   readonly killAt?: number;
   /** Changes the trainer: what a saboteur does. */
   readonly hand?: (task: Task) => Task;
-  readonly watchers?: readonly Watcher[];
+  /** Watchers behind the ledger, which they may ask. */
+  readonly watchers?: readonly Watcher[] | ((book: Recorder) => readonly Watcher[]);
   readonly rootEvery?: number;
   readonly saveEvery?: number;
 }
@@ -90,7 +91,7 @@ export async function trainRecorded(run: RecordedRun, options: TrainOptions = {}
   const loop = trainLoop(task, files, {
     ...{ steps: run.steps, done: checkpoint?.step, signal: stop.signal },
     ...{ saveEvery: options.saveEvery ?? 5, evaluateEvery: 100, drawEvery: 100 },
-    watchers: [book, ...watchers],
+    watchers: [book, ...(typeof watchers === "function" ? watchers(book) : watchers)],
   });
   for await (const event of loop) {
     if (event.kind !== "step") continue;

@@ -8,10 +8,14 @@ import { discs } from "../../test/discs.ts";
 import { classifierClass, classifierConfig, readClassifier } from "../eval/classifier.ts";
 import { loadClassifier } from "../eval/classifier-file.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import type { Alarm } from "../guard/sentinel/index.ts";
 import { ortNode } from "../tensor/backends/ort-node.ts";
 import { CLASSIFIER_RECIPE, type ClassifierRecipe, classifierTask } from "./classifier.ts";
+import type { Declared } from "./declared.ts";
 import { type TrainEvent, trainLoop } from "./loop.ts";
 import { openRun } from "./run.node.ts";
+import { sentinel } from "./sentinel/watcher.ts";
+import { AlarmError, type Watcher } from "./watch.ts";
 
 const data = { train: discs("train", 48), test: discs("test", 24) };
 const STEPS = 40;
@@ -28,9 +32,15 @@ afterAll(async () => {
 });
 
 /** Trains until `until` updates in `folder`; a second call goes on. */
-async function train(folder: string, until = STEPS): Promise<TrainEvent[]> {
+async function train(
+  folder: string,
+  until = STEPS,
+  watch?: (declared?: Declared) => Watcher,
+  { own = data, edit }: { own?: typeof data; edit?: Watcher } = {},
+): Promise<TrainEvent[]> {
   const { run, checkpoint } = await openRun(folder, recipe);
-  const task = await classifierTask(recipe, data, { backend: ortNode(), checkpoint });
+  const task = await classifierTask(recipe, own, { backend: ortNode(), checkpoint });
+  const watchers = [edit, watch?.(task.declared)].filter((watcher) => !!watcher);
   const stop = new AbortController();
   const events: TrainEvent[] = [];
   const options = {
@@ -38,6 +48,7 @@ async function train(folder: string, until = STEPS): Promise<TrainEvent[]> {
     done: checkpoint?.step,
     signal: stop.signal,
     evaluateEvery: STEPS,
+    watchers,
   };
   for await (const event of trainLoop(task, run, options)) {
     events.push(event);
@@ -59,6 +70,35 @@ describe("training a classifier", async () => {
   test("tells two kinds of discs apart after some updates", () => {
     const measured = events.find((event) => event.kind === "evaluation");
     expect(measured?.metrics.testAccuracy).toBeGreaterThan(0.95);
+  });
+
+  test("every update is as its recipe declares it, by order, labels, arithmetic and loss", async () => {
+    const told: Alarm[] = [];
+    await train(await newFolder(), STEPS, (declared) =>
+      sentinel({
+        ...{ secret: new Uint8Array(32).fill(9), declared, checks: 1, directions: "both" },
+        tell: (alarm) => void told.push(alarm),
+      }),
+    );
+    expect(told).toEqual([]);
+  });
+
+  test("labels that are exchanged while it trains are told", async () => {
+    const told: Alarm[] = [];
+    const own = { ...data, train: { ...data.train } };
+    const edit: Watcher = {
+      name: "edit",
+      beforeStep({ step }) {
+        if (step === 9) own.train.label = (i) => 1 - data.train.label(i);
+      },
+    };
+    const watch = (declared?: Declared) =>
+      sentinel({
+        ...{ secret: new Uint8Array(32).fill(9), declared, stop: true },
+        tell: (alarm) => void told.push(alarm),
+      });
+    await expect(train(await newFolder(), STEPS, watch, { own, edit })).rejects.toThrow(AlarmError);
+    expect(told.map(({ kind, step }) => [kind, step])).toEqual([["batch", 9]]);
   });
 
   test("a run that was stopped ends in the same bytes", async () => {

@@ -14,6 +14,9 @@ import { tinyTask } from "../../test/tiny-var.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { readLedgerOn } from "../guard/ledger/reader.ts";
 import { verifyLedgerOn } from "../guard/ledger/verify.ts";
+import type { Alarm } from "../guard/sentinel/index.ts";
+import { sentinel } from "./sentinel/watcher.ts";
+import type { Watcher } from "./watch.ts";
 
 const runs: RecordedRun[] = [];
 afterEach(async () => {
@@ -132,6 +135,50 @@ test("a weight that changes between two updates is written down with its name", 
     expect.objectContaining({ since: 2, tensors: ["param.word_embed.weight"], count: 1 }),
   ]);
   expect((await historyOf(run)).alarms).toEqual([2]);
+});
+
+test("the sentinel beside it tells of the change, also where its own share of the state does not show it", async () => {
+  const run = await newRun(4);
+  const told: Alarm[] = [];
+  const edit: Watcher = {
+    name: "edit",
+    afterStep: ({ step, tensors }) => {
+      const weight = tensors().get("param.word_embed.weight")!.data as Float32Array;
+      if (step === 2) weight[3]! += 0.05;
+    },
+  };
+  await trainRecorded(run, {
+    watchers: (book) => [
+      edit,
+      sentinel({
+        ...{ secret: new Uint8Array(32).fill(5), book, budget: 0 },
+        tell: (alarm) => void told.push(alarm),
+      }),
+    ],
+  });
+  expect(told).toEqual([
+    expect.objectContaining({ kind: "state-chain", step: 3, since: 2, severity: "high" }),
+  ]);
+  expect(told[0]!.evidence).toEqual({ tensor: "param.word_embed.weight", tensors: 1 });
+});
+
+test("after a kill the sentinel of the next process tells of the gap, after a stop it does not", async () => {
+  const run = await newRun(12);
+  const kinds: string[][] = [];
+  for (const part of [{ until: 3 }, { killAt: 7 }, {}]) {
+    const told: string[] = [];
+    kinds.push(told);
+    await trainRecorded(run, {
+      ...part,
+      watchers: (book) => [
+        sentinel({
+          ...{ secret: new Uint8Array(32).fill(5), book },
+          tell: ({ kind }) => void told.push(kind),
+        }),
+      ],
+    });
+  }
+  expect(kinds).toEqual([[], [], ["gap"]]);
 });
 
 test("states are kept under other names, and thinned out where they take too much", async () => {

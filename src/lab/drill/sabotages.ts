@@ -108,6 +108,9 @@ const gradient =
     };
   };
 
+/** One layer learns nothing. */
+export const layerZeroed = gradient(() => 0, "layer");
+
 /** Rows of the batch to come, in every variant, as `change` makes them. */
 const rows =
   (change: (ids: Int32Array, from: (b: number) => number, length: number) => void) =>
@@ -218,7 +221,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     ...{ group: "gradient", name: "one layer zeroed", seenBy: GRADIENT, rates: RATES },
-    ...{ checked: true, perUpdate: 0.96, hands: gradient(() => 0, "layer") },
+    ...{ checked: true, perUpdate: 0.96, hands: layerZeroed },
   },
   {
     ...{ group: "data", name: "rows of the batch swapped", seenBy: DATA, rates: RATES },
@@ -251,9 +254,10 @@ export const SABOTAGES: readonly Sabotage[] = [
   {
     ...{ group: "data", name: "one picture edited for good", seenBy: DATA, perUpdate: 1 },
     hands: ({ chance }) => ({
-      data({ trainTokens: { ids, length } }, indices) {
-        const at = indices[0]! * length + chance.int(length);
-        ids[at] = (ids[at]! + 1) % 16;
+      data({ trainTokens: { ids, count, variants, length } }, indices) {
+        const token = indices[0]! * length + chance.int(length);
+        for (let at = token; at < variants * count * length; at += count * length)
+          ids[at] = (ids[at]! + 1) % 16;
         return () => {};
       },
     }),
