@@ -34,9 +34,13 @@ export const tinyRecipe = (steps: number): VarRecipe => ({
 });
 
 /** A trainer of it; with a checkpoint, from there. */
-export const tinyTask = (steps: number, checkpoint?: Checkpoint): Promise<Task> =>
+export const tinyTask = (
+  steps: number,
+  checkpoint?: Checkpoint,
+  recipe: VarRecipe = tinyRecipe(steps),
+): Promise<Task> =>
   varTask(
-    tinyRecipe(steps),
+    recipe,
     { ...data, trainTokens: tokens(24), testTokens: tokens(4) },
     {
       backend,

@@ -32,10 +32,10 @@ import { LEDGER_FILES } from "./run-ledger.ts";
 import { collect } from "./sign.ts";
 import type { Terminal } from "./terminal.ts";
 import { classifierSource } from "./train-classifier.ts";
-import { type VarRunRecipe, varSource } from "./train-var.ts";
 import { vqvaeSource } from "./train-vqvae.ts";
 import type { RunKind, RunSource, SourceOptions } from "./training.ts";
 import { shellWord } from "./training.ts";
+import { type VarRunRecipe, varSource } from "./var-source.ts";
 
 interface AuditFlags {
   readonly steps: number;

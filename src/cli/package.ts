@@ -120,6 +120,17 @@ export function tokenizerFile(path: string): string {
   );
 }
 
+/** A transformer's file by the model's name, from itself, or from the folder of its model or run. */
+export function transformerFile(name: string): string {
+  if (isModelName(name)) return findModel(name).files.var;
+  const stat = statSync(name, { throwIfNoEntry: false });
+  const file = stat?.isDirectory() ? fileIn(name, "var") : name;
+  if (existsSync(file)) return file;
+  throw stat
+    ? new InputError(`${file} is not there; finish that run first, or name a file`, { file })
+    : unknownModel(name);
+}
+
 /** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
 export async function modelHash({ files }: ModelPlace): Promise<string> {
   const hash = createHash("sha256");

@@ -28,13 +28,13 @@ import {
   type Json,
   openSplits,
   partOf,
-  printPlan,
   type RunSource,
   type SharedFlags,
   type SourceOptions,
   shellWord,
   train,
 } from "./training.ts";
+import { printFoundRate, printPlan } from "./trial.ts";
 
 const RECIPE_FLAGS: RecipeFlags<Exclude<keyof ClassifierRecipe, "model" | "augment" | "data">> = {
   ...UPDATE_FLAGS,
@@ -95,14 +95,22 @@ async function run(
   });
   const recipe = readClassifierRecipe(command, before, { data, model });
   const again = `underpaint train classifier ${shellWord(data)} --run ${shellWord(flags.run)}`;
+  const { threads } = flags;
   if (flags.dryRun) {
     const { batch, steps } = recipe;
     const cost = classifierCost(model, countParams(classifierSpecs(model)), { batch, steps });
-    printPlan(terminal, cost, { recipe: { ...recipe }, json: flags.json, next: again });
+    const source = await classifierSource(terminal, recipe, { threads, signal, data: sets });
+    const plan = { recipe: { ...recipe }, json: flags.json, next: again, signal };
+    await printPlan(terminal, cost, { ...plan, open: () => source.open() });
+    return 0;
+  }
+  if (flags.findLr) {
+    const source = await classifierSource(terminal, recipe, { threads, signal, data: sets });
+    const sweep = { folder: flags.run, updates: flags.findLr, json: flags.json, again, signal };
+    await printFoundRate(terminal, await source.open(), sweep);
     return 0;
   }
   const opened = await openRun(flags.run, recipe, { mayChange: ["steps"] });
-  const { threads } = flags;
   const source = await classifierSource(terminal, recipe, { threads, signal, data: sets });
   return train(
     terminal,

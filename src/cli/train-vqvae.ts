@@ -32,13 +32,13 @@ import {
   type Json,
   openSplits,
   partOf,
-  printPlan,
   type RunSource,
   type SharedFlags,
   type SourceOptions,
   shellWord,
   train,
 } from "./training.ts";
+import { printFoundRate, printPlan } from "./trial.ts";
 
 const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment" | "network">> = {
   ...UPDATE_FLAGS,
@@ -178,12 +178,18 @@ async function run(
     network: network ? { name: network.name, hash: network.hash } : null,
   };
   const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
+  const { threads, strict, json } = flags;
+  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network });
   if (flags.dryRun) {
-    printPlan(terminal, vqvaeCost(recipe.model, recipe), { recipe, json: flags.json, next: again });
+    const plan = { recipe, json, next: again, signal, open: () => source.open() };
+    await printPlan(terminal, vqvaeCost(recipe.model, recipe), plan);
     return 0;
   }
-  const { threads, strict } = flags;
-  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network });
+  if (flags.findLr) {
+    const sweep = { folder: flags.run, updates: flags.findLr, json, again, signal };
+    await printFoundRate(terminal, await source.open(), sweep);
+    return 0;
+  }
   const opened = await openRun(flags.run, recipe, { mayChange: ["steps"] });
   return train(
     terminal,

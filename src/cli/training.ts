@@ -13,18 +13,19 @@ import { type Task, type TrainEvent, trainLoop } from "../train/loop.ts";
 import type { Checkpoint, Metrics, OpenedRun } from "../train/run.node.ts";
 import type { TokenSet } from "../train/tokens.ts";
 import { numberFlag } from "./flags.ts";
-import { figure, plural, table } from "./format.ts";
+import { figure, plural } from "./format.ts";
 import { progress } from "./progress.ts";
 import { addRecipeFlags, LOOP_FLAGS, readRecipe } from "./recipe-flags.ts";
 import { addLedgerFlags, type LedgerFlags, openRunLedger } from "./run-ledger.ts";
 import { addSentinelFlags, openSentinel, type SentinelFlags } from "./run-sentinel.ts";
 import type { Terminal } from "./terminal.ts";
-import { costRows, type TrainCost } from "./train-cost.ts";
+import { addTrialFlags } from "./trial.ts";
 
 /** What both trainers take besides their recipe. */
 export interface SharedFlags extends LedgerFlags, SentinelFlags {
   readonly run: string;
   readonly dryRun: boolean;
+  readonly findLr?: number | true;
   readonly json: boolean;
   readonly threads?: number;
 }
@@ -38,13 +39,13 @@ export function addSharedFlags(command: Command, folder: string): Command {
       "Folder for recipe, metrics, checkpoint and sheets; a run that is there goes on",
       folder,
     )
-    .option("--dry-run", "Print parameters, FLOPs and memory, and train nothing", false)
     .option("--json", "Print what happens as one JSON object per line on stdout", false);
   numberFlag(command, "--threads <n>", {
     sentence: "Processor threads, default all",
     min: 1,
     max: 1024,
   });
+  addTrialFlags(command);
   addRecipeFlags(command, LOOP_FLAGS, {});
   addLedgerFlags(command);
   addSentinelFlags(command);
@@ -141,17 +142,6 @@ export function findingLines(sets: readonly ImageDataset[]): string[] {
   });
 }
 
-/** Prints the plan of --dry-run; on stdout as JSON where that is wanted. */
-export function printPlan(
-  terminal: Terminal,
-  cost: TrainCost,
-  { recipe, json, next }: { recipe: Json; json: boolean; next: string },
-): void {
-  if (json) terminal.print(JSON.stringify({ recipe, cost }));
-  else terminal.say(table(costRows(cost), { right: [1] }));
-  terminal.say(terminal.dim(`next: ${next}`));
-}
-
 export interface TrainingOptions {
   readonly command: Command;
   readonly signal: AbortSignal;
@@ -211,7 +201,8 @@ export async function train(
       say(`stopped after update ${step} of ${steps}, everything is saved in ${run.folder}`);
       say(`next: ${options.again}`);
     },
-    finished: ({ file }) => {
+    finished: ({ file, step, why }) => {
+      if (why) say(`ended after update ${step} of ${steps}: ${why}`);
       say(`saved ${file}`);
       say(`next: ${options.next(file)}`);
     },

@@ -50,6 +50,15 @@ export function pixelsOf(dataset: ImageDataset, i: number): Uint8Array {
   return dataset.pixels.subarray(i * bytes, (i + 1) * bytes);
 }
 
+/** The same pictures as one class, for models without classes. */
+export const oneClass = (dataset: ImageDataset): ImageDataset => ({
+  ...dataset,
+  classes: ["any"],
+  label: () => 0,
+  id: (i) => dataset.id(i),
+  concept: (i) => dataset.concept(i),
+});
+
 /** Pictures per class, in the order of `classes`. */
 export function classCounts(dataset: ImageDataset): Int32Array {
   const counts = new Int32Array(dataset.classes.length);

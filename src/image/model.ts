@@ -1,6 +1,6 @@
 /** A loaded VAR: configurations, class names, weights, and graphs compiled when first used. Draws nothing: see sampler.ts. */
 
-import type { Tensor } from "../formats/dtype.ts";
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import {
   isLazy,
@@ -271,6 +271,16 @@ export async function loadVar(
     parameters: countParams(varSpecs(config)) + countParams(vqvaeSpecs(tokenizer)),
   });
   return new Var(parts, labels, { ...options, precision, drawing: transformer.note?.drawing });
+}
+
+/** A transformer without a tokenizer, its weights read: for training that starts from it. @throws InputError as `loadVar` */
+export async function loadTransformer(
+  source: ModelSource,
+): Promise<{ config: VarConfig; weights: TensorMap; labels?: readonly string[] }> {
+  const transformer = await opened(source, { kind: "var", what: "the transformer's file" });
+  const config = varConfigOf(transformer, {});
+  const weights = await readWeights(await checkedVar(config, transformer));
+  return { config, weights: weights as Map<string, Tensor>, labels: transformer.note?.classes };
 }
 
 /** What `openBackend` will open, if it can. */

@@ -33,16 +33,22 @@ async function regression(
     clip = 0,
     weights = start(),
     state,
-  }: { clip?: number; weights?: Map<string, Tensor>; state?: Map<string, Tensor> } = {},
+    parts = 1,
+  }: {
+    clip?: number;
+    weights?: Map<string, Tensor>;
+    state?: Map<string, Tensor>;
+    parts?: number;
+  } = {},
 ): Promise<Stepper> {
   const g = createGraph("regression");
-  const [x, y] = [input(g, "x", [N, I]), input(g, "y", [N, O])];
+  const [x, y] = [input(g, "x", [N / parts, I]), input(g, "y", [N / parts, O])];
   const params = new Map([
     ["w", input(g, "w", [O, I])],
     ["b", input(g, "b", [O])],
   ]);
   const loss = mse(linear(x, params.get("w")!, params.get("b")!), y);
-  const plan = { loss, params, decayed: new Set(["w"]), optimizer, clip };
+  const plan = { loss, params, decayed: new Set(["w"]), optimizer, clip, parts };
   return compileStep(plan, ortNode(), { weights, state });
 }
 
@@ -183,5 +189,42 @@ describe("optimizers", () => {
       for (const [name, t] of whole.weights())
         expect(resumed.weights().get(name)!.data).toEqual(t.data);
     }
+  });
+});
+
+describe("a batch in parts", () => {
+  test.each([2, 4, 16])("gives the update of the whole batch: %i parts", async (parts) => {
+    const stepper = await regression(adamw(), { clip: 0.3, parts });
+    const whole = await regression(adamw(), { clip: 0.3 });
+    const losses = await run(whole, 5);
+    for (const [i, loss] of (await run(stepper, 5)).entries())
+      expect(loss).toBeCloseTo(losses[i]!, 5);
+    expectClose(stepper, byHand(5, adamByHand, 0.3), 2e-6);
+    expect(await stepper.lossAt([batch], start())).toBeCloseTo(losses[0]!, 5);
+  });
+
+  test("resumes bit by bit", async () => {
+    const whole = await regression(adamw(), { parts: 4 });
+    await run(whole, 4);
+    const half = await regression(adamw(), { parts: 4 });
+    await run(half, 2);
+    const saved = { weights: half.weights(), state: half.state() };
+    const resumed = await regression(adamw(), { parts: 4, ...saved });
+    await run(resumed, 2, 3);
+    for (const [name, t] of whole.weights())
+      expect(resumed.weights().get(name)!.data).toEqual(t.data);
+  });
+
+  test("that does not divide is refused by name, and a NaN in any part is found", async () => {
+    const stepper = await regression(adamw(), { parts: 4 });
+    const short = { ...batch, x: noise("x", [N - 1, I]) };
+    await expect(stepper.step(short, { step: 1, ...PACE })).rejects.toThrow(
+      /"x" is \[15, 6\], want \[4, 6\] with one axis 4 times as long/,
+    );
+    const bad = Float32Array.from(batch.y.data as Float32Array);
+    bad[bad.length - 1] = Number.NaN;
+    const broken = { ...batch, y: { ...batch.y, data: bad } };
+    await expect(stepper.step(broken, { step: 1, ...PACE })).rejects.toThrow(/input "y"|NaN/);
+    expect(stepper.weights().get("w")!.data).toEqual(start().get("w")!.data);
   });
 });

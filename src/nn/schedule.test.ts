@@ -57,3 +57,25 @@ test.each(["linear", "lin1.5", "lin0.", "toString"])(
     );
   },
 );
+
+test("a mixed schedule holds the highest rate, then runs the whole curve in what is left", () => {
+  const of = { peak: 2, steps: 101, end: 0.1, schedule: "const0.5+cos" };
+  for (const step of [0, 20, 49]) expect(learningRate(step, of)).toBe(2);
+  for (const [step, share] of [
+    [50, 0],
+    [75, 0.5],
+    [100, 1],
+  ] as const)
+    expect(learningRate(step, of)).toBeCloseTo(
+      learningRate(Math.round(share * 1000), { ...of, steps: 1001, schedule: "cos" }),
+      12,
+    );
+  expect(learningRate(99, { ...of, schedule: "const" })).toBe(2);
+});
+
+test.each(["const0.5+const", "const0.5+", "const1.5+cos", "const0.5+no"])(
+  "a mixed schedule %s that means nothing is refused",
+  (schedule) => {
+    expect(() => learningRate(0, { schedule, peak: 1, steps: 10 })).toThrow(/as const0\.7\+cos/);
+  },
+);

@@ -5,6 +5,10 @@ import { InputError } from "../formats/errors.ts";
 /** Progress after warm-up, 0 to 1, and the final fraction -> fraction of the peak rate. */
 type Curve = (progress: number, end: number) => number;
 
+/** What `schedule` may be, for people. */
+export const SCHEDULES =
+  "lin0, lin00, lin, cos, exp, const, lin0.1 to lin0.9, or held and then one of those, as const0.7+cos";
+
 /** Flat until `flat`, then a straight line down to `end`. */
 const flatThenLinear =
   (flat: number): Curve =>
@@ -12,16 +16,17 @@ const flatThenLinear =
     progress < flat ? 1 : end + ((1 - end) * (1 - progress)) / (1 - flat);
 
 /**
- * The curves of the official VAR trainer by their names there. "lin0.8" and the like are not in the table: see
+ * The curves of the official VAR trainer by their names there. "lin0.8" and "const0.7+cos" are not in the table: see
  * `learningRate`.
  */
-export const curves: Readonly<Record<"lin0" | "lin00" | "lin" | "cos" | "exp", Curve>> = {
+export const curves: Readonly<Record<"lin0" | "lin00" | "lin" | "cos" | "exp" | "const", Curve>> = {
   lin0: flatThenLinear(0.05),
   lin00: flatThenLinear(0),
   lin: flatThenLinear(0.15),
   cos: (progress, end) => end + (1 - end) * (0.5 + 0.5 * Math.cos(Math.PI * progress)),
   exp: (progress, end) =>
     progress < 0.15 ? 1 : Math.exp(((progress - 0.15) / (1 - 0.15)) * Math.log(end)),
+  const: () => 1, // ours, as are the mixed ones
 };
 
 /** "lin" with a number T: a gentle line to the middle of 1 and the plain line's value at T, then down to `end`. */
@@ -35,13 +40,24 @@ const kinked =
       : end + ((middle - end) * (1 - progress)) / (1 - knee);
   };
 
-/** A curve by name: those of the table, or "lin" and a number between 0 and 1 such as "lin0.8". */
+/**
+ * The highest rate for a share of the run, then a whole curve in what is left: "const0.7+cos". Warm-up, hold and decay
+ * in turn (WSD; Hu et al. 2024, arXiv 2404.06395, section 4.2).
+ */
+const held =
+  (share: number, then: Curve): Curve =>
+  (progress, end) =>
+    progress < share ? 1 : then((progress - share) / (1 - share), end);
+
+/** A curve by name: those of the table, "lin" and a number between 0 and 1 such as "lin0.8", or a mixed one. */
 function curveOf(name: string): Curve {
   if (Object.hasOwn(curves, name)) return curves[name as keyof typeof curves];
   const knee = /^lin(0\.\d+)$/.exec(name);
   if (knee !== null && Number(knee[1]) > 0) return kinked(Number(knee[1]));
+  const mixed = /^const(0\.\d+)\+(?!const)(.+)$/.exec(name);
+  if (mixed !== null) return held(Number(mixed[1]), curveOf(mixed[2]!));
   throw new InputError(
-    `schedule: got "${name}", want one of ${Object.keys(curves).join(", ")} or lin0.1 to lin0.9; use lin0, the one of the paper's code`,
+    `schedule: got "${name}", want one of ${SCHEDULES}; use lin0, the one of the paper's code`,
     { schedule: name },
   );
 }

@@ -7,6 +7,7 @@ import { grad } from "../tensor/grad.ts";
 import { output, type Value } from "../tensor/graph.ts";
 import { NonFiniteError } from "../tensor/nan-check.ts";
 import { staticShape } from "../tensor/shape.ts";
+import { accumulated } from "./accumulate.ts";
 import { clipByGlobalNorm, type Kept, type Optimizer, type Pace } from "./optim.ts";
 
 /** A loss and who minimises it. */
@@ -30,6 +31,11 @@ export interface StepPlan extends Player {
    * optimizer has a name of its own.
    */
   readonly opponent?: Player;
+  /**
+   * Parts in which a batch goes through the graph, which is built for one part; steps are fed the whole batch. The
+   * memory of one part, the update of all, but for rounding. What is reported must be scalar means then. Default 1.
+   */
+  readonly parts?: number;
 }
 
 const NEXT = "next.";
@@ -43,19 +49,27 @@ export async function compileStep(
   backend: Backend,
   from: { weights: ReadonlyMap<string, Tensor>; state?: ReadonlyMap<string, Tensor> },
 ): Promise<Stepper> {
-  const { loss, report = {}, opponent } = plan;
+  const { loss, report = {}, opponent, parts = 1 } = plan;
   const g = loss.graph;
+  if (parts > 1 && opponent) throw new Error("compileStep: two players cannot share parts");
+  const split =
+    parts > 1
+      ? accumulated(loss, plan.params, { parts, reported: ["loss", ...Object.keys(report)] })
+      : undefined;
   const players = opponent ? [plan, opponent] : [plan];
-  const updates = players.map(updateOf);
+  const updates = split
+    ? [updateOf({ ...plan, params: split.params }, split.gradients)]
+    : players.map((player) => updateOf(player, grad(player.loss, [...player.params.values()])));
   const kept = {
     params: updates.flatMap((u) => u.params),
     state: updates.flatMap((u) => u.state),
   };
-  for (const { name, next } of [...kept.params, ...kept.state]) output(g, NEXT + name, next);
+  for (const { name, next } of [...kept.params, ...kept.state])
+    output(next.graph, NEXT + name, next);
   const norms = { gradNorm: updates[0]!.norm, ...(opponent && { opponentNorm: updates[1]!.norm }) };
   const reported = { loss, ...norms, ...report };
-  for (const [name, value] of Object.entries(reported)) output(g, name, value);
-  const session = await backend.compile(g, { resultsInto: true });
+  for (const [name, value] of Object.entries(reported)) output(value.graph, name, value);
+  const session = await (split?.compile(backend) ?? backend.compile(g, { resultsInto: true }));
   const tensors = new Map([
     ...kept.params.map((k) => [k.name, copy(fitting(k, from.weights))] as const),
     ...kept.state.map((k) => {
@@ -74,16 +88,18 @@ export async function compileStep(
     })),
     watched: () => backend.compile(g, { nanCheck: true }),
     forward: () => backend.compile(g, { outputs: ["loss"] }),
+    batches: (batch) => split?.batches(batch) ?? [batch],
+    rest: () => split?.noSums() ?? {},
   });
 }
 
 /** Gradients of one player's loss and the update they make. */
-function updateOf({ loss, params, decayed, optimizer, clip = 0 }: Player) {
+function updateOf({ params, decayed, optimizer, clip = 0 }: Player, gradients: readonly Value[]) {
   const names = [...params.keys()];
-  const gradients = grad(loss, [...params.values()]);
+  const [first] = params.values();
   const { clipped, norm } = clipByGlobalNorm(gradients, clip || Number.MAX_VALUE);
   const update = optimizer.apply(
-    loss.graph,
+    first!.graph,
     names.map((name, i) => ({
       name,
       value: params.get(name)!,
@@ -131,6 +147,10 @@ interface Life {
   readonly watched: () => Promise<Session>;
   /** Its loss alone, without backward pass and update. */
   readonly forward: () => Promise<Session>;
+  /** A batch as the graph takes it: whole, or in parts. */
+  readonly batches: (batch: Tensors) => readonly Tensors[];
+  /** What the graph is fed besides, where it only adds gradients. */
+  readonly rest: () => Tensors;
 }
 
 /** A compiled step with its parameters and moments; two buffers of each are swapped from step to step. */
@@ -177,8 +197,9 @@ export class Stepper {
   /** Runs the step once more and watches every node. */
   async #explain(feeds: Tensors, broken: string): Promise<never> {
     const session = await this.#life.watched();
+    const { batches, rest } = this.#life;
     try {
-      await session.run(feeds);
+      for (const part of batches(feeds)) await session.run({ ...feeds, ...part, ...rest() });
     } finally {
       await session.release();
     }
@@ -221,11 +242,12 @@ export class Stepper {
     this.#forward ??= this.#life.forward();
     const session = await this.#forward;
     let sum = 0;
-    for (const batch of batches) {
-      const { loss } = await session.run({ ...batch, ...Object.fromEntries(weights) });
+    const parts = batches.flatMap((batch) => this.#life.batches(batch));
+    for (const part of parts) {
+      const { loss } = await session.run({ ...part, ...Object.fromEntries(weights) });
       sum += Number(loss!.data[0]);
     }
-    return sum / batches.length;
+    return sum / parts.length;
   }
 
   async release(): Promise<void> {

@@ -33,7 +33,8 @@ import {
 } from "./var.ts";
 
 /** VAR's recipe with another model; mistakes are VAR's alone, as only finer scales can repair them. */
-export interface BaselineRecipe extends Omit<VarRecipe, "mistakes"> {
+export interface BaselineRecipe
+  extends Omit<VarRecipe, "mistakes" | "accumulate" | "ema" | "patience"> {
   readonly kind: BaselineKind;
 }
 

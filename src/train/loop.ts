@@ -17,6 +17,10 @@ export interface Task {
   pace(step: number): Pace;
   /** Measures on the test split. */
   evaluate(): Promise<Metrics>;
+  /** Told of every evaluation, after it: keeps what is best so far, where the recipe says so. */
+  evaluated?(run: Run, at: { step: number; metrics: Metrics }): Promise<void>;
+  /** Why the run ends before its last update; asked after every update. */
+  ended?(): string | undefined;
   /** What is wrong at present, a sentence each; asked after every evaluation. */
   remarks?(): readonly string[];
   /** A picture of what the model can do now. */
@@ -64,7 +68,7 @@ export type TrainEvent =
   | { kind: "sheet"; step: number; file: string }
   | { kind: "checkpoint"; step: number; file: string }
   | { kind: "stopped"; step: number }
-  | { kind: "finished"; step: number; file: string };
+  | { kind: "finished"; step: number; file: string; why?: string };
 
 /**
  * Trains until `steps` updates are done, yielding what happens. Metrics of every update are appended to the run's
@@ -80,6 +84,7 @@ export async function* trainLoop(
   const state: RunState = { tensors: () => task.tensors(), position: () => task.position() };
   let [step, saved] = [done, done];
   let open = true;
+  const over = (): boolean => step >= of || task.ended?.() !== undefined;
   const close = async (): Promise<void> => {
     if (!open) return;
     open = false;
@@ -94,7 +99,7 @@ export async function* trainLoop(
   };
   try {
     await tell(watchers, "start", { ...state, run, of, done });
-    while (step < of && !signal?.aborted) {
+    while (!over() && !signal?.aborted) {
       const pace = task.pace(step + 1);
       await tell(watchers, "beforeStep", { ...state, step: step + 1, of, pace });
       const begin = performance.now();
@@ -112,26 +117,27 @@ export async function* trainLoop(
       yield { kind: "step", step, of, metrics, ms, phases: stepped.phases };
       if (step % evaluateEvery === 0 || step === of) {
         const test = await task.evaluate();
+        await task.evaluated?.(run, { step, metrics: test });
         await tell(watchers, "evaluation", { step, metrics: test });
         await run.log({ step, ...test });
         yield { kind: "evaluation", step, metrics: test, remarks: task.remarks?.() ?? [] };
       }
-      if (step % drawEvery === 0 || step === of) {
+      if (step % drawEvery === 0 || over()) {
         const name = `sheets/${String(step).padStart(7, "0")}.png`;
         const file = await run.draw(name, await task.draw());
         await tell(watchers, "sheet", { step, file });
         yield { kind: "sheet", step, file };
       }
-      if (step % saveEvery === 0 || step === of) yield await save();
+      if (step % saveEvery === 0 || over()) yield await save();
     }
-    if (step < of) {
+    if (!over()) {
       if (step % saveEvery !== 0 && step > done) yield await save();
       await tell(watchers, "stop", { ...state, step });
       yield { kind: "stopped", step };
     } else {
       const file = await task.finish(run);
       await tell(watchers, "finish", { ...state, step, file });
-      yield { kind: "finished", step, file };
+      yield { kind: "finished", step, file, why: task.ended?.() };
     }
   } catch (error) {
     // What stopped the run is thrown, whatever the watchers have to say about it.

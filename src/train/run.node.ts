@@ -26,6 +26,8 @@ const utf8 = new TextEncoder();
 /** One training run on disk. */
 export interface Run {
   readonly folder: string;
+  /** Where a file of that name is or would be. */
+  file(name: string): string;
   /** Appends one line to metrics.jsonl. */
   log(line: Record<string, unknown>): Promise<void>;
   /** Replaces the checkpoint; the old one stays whole until the new one is. Returns the file. */
@@ -71,6 +73,7 @@ export async function openRun<Config extends object>(
 /** Writes into a run's folder that is there already; `openRun` is for training in it. */
 export const runIn = (folder: string): Run => ({
   folder,
+  file: (name) => node.path.join(folder, name),
   log: (line) => node.fs.appendFile(node.path.join(folder, METRICS), `${JSON.stringify(line)}\n`),
   async save({ step, position, tensors }) {
     const file = node.path.join(folder, CHECKPOINT);

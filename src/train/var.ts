@@ -8,11 +8,14 @@ import {
   type ImageDataset,
 } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
+import { InputError } from "../formats/errors.ts";
 import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { Drawing } from "../image/drawing.ts";
 import type { Picture } from "../image/sheet.ts";
 import { varSpecs } from "../image/var-layout.ts";
 import { dropLabels, dropPathMasks, varBatch, varLoss } from "../image/var-loss.ts";
 import { bindConstants, bindInputs } from "../nn/bind.ts";
+import { startEma, trackEma } from "../nn/ema.ts";
 import { adamw, type Pace } from "../nn/optim.ts";
 import { learningRate, weightDecay } from "../nn/schedule.ts";
 import { initWeights } from "../nn/spec.ts";
@@ -23,7 +26,8 @@ import { rng } from "../tensor/rng.ts";
 import { type Declared, placeOf } from "./declared.ts";
 import type { Task } from "./loop.ts";
 import { prefixed, stepperTensors, unprefixed } from "./names.ts";
-import type { Checkpoint } from "./run.node.ts";
+import { better, outOfPatience, readBest } from "./patience.ts";
+import type { Checkpoint, Run } from "./run.node.ts";
 import type { TokenSet } from "./tokens.ts";
 
 /** The recipe; plain JSON, fixed for a run. */
@@ -52,6 +56,12 @@ export interface VarRecipe {
   readonly augment: Augment;
   /** Largest share of a picture's tokens that are misread; see `tokenize`. 0 for none. */
   readonly mistakes: number;
+  /** Parts in which a batch is computed, gradients being summed: the memory of one part, the update of all. */
+  readonly accumulate: number;
+  /** Decay of the running mean of weights that is measured and becomes the model; 0 for the last weights themselves. */
+  readonly ema: number;
+  /** Ends after so many updates without a lower test loss, and keeps the best model; 0 for never. */
+  readonly patience: number;
 }
 
 /** The paper's recipe (spec: official trainer), with the batch and length of a small data set. */
@@ -69,6 +79,9 @@ export const VAR_RECIPE: Omit<VarRecipe, "model"> = {
   variants: 8,
   augment: { flip: 0.5, shift: 2, scale: 0.06 },
   mistakes: 0,
+  accumulate: 1,
+  ema: 0, // the official runs have none
+  patience: 0,
 };
 
 export interface VarData {
@@ -85,8 +98,13 @@ export interface VarTaskOptions {
   /** Samples of the model as it is now; `trainLoop` saves them as sheets. */
   draw: (weights: TensorMap) => Promise<Picture>;
   checkpoint?: Checkpoint;
+  /** Weights to start from, as `descend` makes them; fresh ones by default. Not looked at with a checkpoint. */
+  initial?: (fresh: TensorMap) => TensorMap;
+  /** How the finished model is best drawn where nothing else is said. */
+  drawing?: Partial<Drawing>;
 }
 
+const MODEL = "var.safetensors";
 const ADAMW = { betas: [0.9, 0.95], eps: 1e-8 } as const;
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 
@@ -94,19 +112,25 @@ const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 export async function varTask(
   recipe: VarRecipe,
   data: VarData,
-  { backend, tokenizer, draw, checkpoint }: VarTaskOptions,
+  { backend, tokenizer, draw, checkpoint, initial = (fresh) => fresh, drawing }: VarTaskOptions,
 ): Promise<Task> {
-  const { model, batch, seed } = recipe;
+  const { model, batch, seed, accumulate: parts } = recipe;
   checkPair(model, tokenizer.config);
+  if (batch % parts !== 0)
+    throw new InputError(
+      `a batch of ${batch} pictures cannot be cut into ${parts} parts; accumulate over a divisor of it`,
+      { batch, parts },
+    );
   const specs = varSpecs(model);
   const start = rng(seed);
   const weights = checkpoint
     ? unprefixed(checkpoint.tensors, "param.")
-    : initWeights(specs, start.child("weights"));
-  const saved = (checkpoint?.position as { cursor?: unknown } | undefined)?.cursor;
+    : initial(initWeights(specs, start.child("weights")));
+  const saved = (checkpoint?.position ?? {}) as { cursor?: unknown; best?: unknown };
   let cursor: Cursor = checkpoint
-    ? checkCursor(saved, data.train)
+    ? checkCursor(saved.cursor, data.train)
     : { seed, epoch: 0, position: 0 };
+  let best = readBest(saved.best);
 
   const g = createGraph("var step");
   const p = bindInputs(g, specs);
@@ -114,21 +138,22 @@ export async function varTask(
   const codes = bindConstants(g, tokenizer.weights);
   const { labelSmoothing } = recipe;
   const misreads = recipe.mistakes > 0;
-  const parts = varLoss(varBatch(g, model, { batch, read: misreads }), p, {
+  const losses = varLoss(varBatch(g, model, { batch: batch / parts, read: misreads }), p, {
     ...options,
     weights: codes,
     labelSmoothing,
   });
-  const { meanLoss, lastLoss, accuracy, lastAccuracy } = parts;
+  const { meanLoss, lastLoss, accuracy, lastAccuracy } = losses;
   const decayed = new Set(specs.filter((s) => s.decay).map((s) => s.name));
   const stepper = await compileStep(
     {
-      loss: parts.loss,
+      loss: losses.loss,
       params: p.bound,
       decayed,
       optimizer: adamw(ADAMW),
       clip: recipe.clip,
       report: { meanLoss, lastLoss, accuracy, lastAccuracy },
+      parts,
     },
     backend,
     { weights, state: checkpoint && unprefixed(checkpoint.tensors, "state.") },
@@ -138,10 +163,23 @@ export async function varTask(
     specs.filter((s) => s.kind === "buffer"),
     start,
   );
+  const ema =
+    recipe.ema > 0
+      ? startEma(stepper.weights(), checkpoint && unprefixed(checkpoint.tensors, "ema."))
+      : undefined;
+  const learnt = (): TensorMap => ema ?? stepper.weights();
   const modelTensors = (): TensorMap => {
-    const now = stepper.weights();
+    const now = learnt();
     return new Map(specs.map((s) => [s.name, now.get(s.name) ?? fixed.get(s.name)!]));
   };
+
+  const writeModel = (run: Run): Promise<string> =>
+    run.write(MODEL, modelTensors(), {
+      underpaint: JSON.stringify({
+        ...{ format: 1, kind: "var", config: model },
+        ...{ classes: data.train.classes, drawing },
+      }),
+    });
 
   return {
     pace: (step) => varPace(recipe, step),
@@ -152,6 +190,7 @@ export async function varTask(
       const feeds = varFeeds(recipe, data, { step: pace.step, epoch, indices });
       const ready = performance.now();
       const r = await stepper.step(feeds, pace);
+      if (ema) trackEma(ema, stepper.weights(), { decay: recipe.ema, step: pace.step });
       return {
         metrics: {
           loss: first(r.meanLoss),
@@ -166,26 +205,29 @@ export async function varTask(
         applied: stepper.applied(),
       };
     },
-    evaluate: () => tester.measure(data, stepper.weights()),
+    evaluate: () => tester.measure(data, learnt()),
+    async evaluated(run, { step, metrics }) {
+      if (recipe.patience === 0) return;
+      const before = best;
+      best = better(best, { step, loss: metrics.testLoss! });
+      if (best.step !== before.step) await writeModel(run);
+    },
+    ended: () => outOfPatience(best, recipe.patience),
     draw: () => draw(modelTensors()),
     tensors: () =>
-      new Map([...prefixed(stepper.weights(), "param."), ...prefixed(stepper.state(), "state.")]),
+      new Map([
+        ...prefixed(stepper.weights(), "param."),
+        ...prefixed(stepper.state(), "state."),
+        ...(ema ? prefixed(ema, "ema.") : []),
+      ]),
     before: () => stepperTensors(stepper.before()),
-    position: () => ({ cursor }),
+    position: () => ({ cursor, ...(recipe.patience > 0 && { best }) }),
     declared: {
       ...declareVar(recipe, data),
       decayed,
       lossAt: (feeds, weights) => stepper.lossAt(feeds, weights),
     },
-    finish: (run) =>
-      run.write("var.safetensors", modelTensors(), {
-        underpaint: JSON.stringify({
-          format: 1,
-          kind: "var",
-          config: model,
-          classes: data.train.classes,
-        }),
-      }),
+    finish: async (run) => (best.loss === null ? writeModel(run) : run.file(MODEL)),
     async release() {
       await stepper.release();
       await tester.release();
