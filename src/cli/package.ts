@@ -1,9 +1,19 @@
 /** What a command line names: versions and models by name, folder or file. Reads no weights but to hash them. */
 
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { cacheFolder } from "../formats/cache.node.ts";
 import { InputError } from "../formats/errors.ts";
+import { writeFileAtomic } from "../formats/node.ts";
 import { embeddedModels, MODEL_FILES, packageRoot } from "../image/embedded.node.ts";
 import { OFFICIAL_MODELS } from "../image/official.ts";
 import { checkPresent, findRegistered, registeredModels } from "../image/registry.node.ts";
@@ -133,8 +143,54 @@ export function transformerFile(name: string): string {
 
 /** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
 export async function modelHash({ files }: ModelPlace): Promise<string> {
+  const paths = [files.var, files.vqvae];
+  const before = seen(paths);
+  const note = join(
+    cacheFolder(),
+    "hashes",
+    `${sha256(before.map(({ path }) => path).join("\0"))}.json`,
+  );
+  const key = before.map(({ is }) => is).join(", ");
+  const kept = keptHash(note, key);
+  if (kept) return kept;
   const hash = createHash("sha256");
-  for (const file of [files.var, files.vqvae])
+  for (const file of paths)
     for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest("hex").slice(0, 16);
+  const found = hash.digest("hex").slice(0, 16);
+  // Files of this moment may change once more without another time or size.
+  const isSettled = before.every(({ changed }) => Date.now() - changed > SETTLED_MS);
+  if (isSettled && before.some(({ size }) => size > LARGE)) await keepHash(note, key, found);
+  return found;
+}
+
+/** Hashing smaller files takes no time that is worth a file in the cache. */
+const LARGE = 2 ** 26;
+const SETTLED_MS = 2000;
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** Which files these are, and in what state. */
+const seen = (paths: readonly string[]) =>
+  paths.map((name) => {
+    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(name);
+    const is = `${dev}:${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+    return { path: realpathSync(name), size, changed: Math.max(mtimeMs, ctimeMs), is };
+  });
+
+function keptHash(note: string, key: string): string | undefined {
+  try {
+    const json = JSON.parse(readFileSync(note, "utf8")) as { key?: unknown; hash?: unknown };
+    const { hash } = json;
+    return json.key === key && typeof hash === "string" && /^[0-9a-f]{16}$/.test(hash)
+      ? hash
+      : undefined;
+  } catch {
+    return undefined; // none, or none that can be read: hashed anew
+  }
+}
+
+/** A cache that cannot be written is done without. */
+async function keepHash(note: string, key: string, hash: string): Promise<void> {
+  await mkdir(dirname(note), { recursive: true }).catch(() => undefined);
+  const bytes = new TextEncoder().encode(`${JSON.stringify({ key, hash })}\n`);
+  await writeFileAtomic(note, bytes).catch(() => undefined);
 }

@@ -127,7 +127,10 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
   const count = flags.count ?? Math.max(1, labels.length);
   const output = openOutput(flags, count);
   const place = findModel(flags.model, { vqvae: flags.tokenizer });
-  const model = await watch.time("load", () => load(place, flags, watch));
+  const firstUse = once(() =>
+    terminal.say(`compiling ${flags.model} in ${flags.precision} (once: it is kept in the cache)`),
+  );
+  const model = await watch.time("load", () => load(place, flags, { watch, firstUse }));
   try {
     const wanted = readLabels(model, labels);
     const hash = await watch.time("hash the model", () => modelHash(place));
@@ -173,10 +176,19 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
 async function load(
   place: ModelPlace,
   { threads, precision }: SampleFlags,
-  watch: Stopwatch,
+  { watch, firstUse }: { watch: Stopwatch; firstUse: () => void },
 ): Promise<Var> {
-  const backend = timedBackend(await openBackend(), watch);
-  return loadVarFrom(place.files, { backend, threads, precision });
+  const backend = timedBackend(await openBackend(undefined, { firstUse }), watch);
+  return loadVarFrom(place.files, { backend, threads, precision, firstUse });
+}
+
+/** Does it at the first call alone. */
+function once(action: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) action();
+    isDone = true;
+  };
 }
 
 /** Labels as the sampler takes them, each checked before anything is drawn. */

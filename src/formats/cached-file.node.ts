@@ -18,6 +18,8 @@ export interface CacheOptions {
   folder?: string;
   /** Bytes that all files of the folder may take; those used longest ago go first. Default 32 GiB. */
   most?: number;
+  /** Called before a file is made that is not there yet. */
+  making?: () => void;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface CacheOptions {
  */
 export async function cachedFile(
   { name, size, make }: { name: string; size: number; make: () => AsyncIterable<Uint8Array> },
-  { folder = compiledFolder(), most = DEFAULT_MOST }: CacheOptions = {},
+  { folder = compiledFolder(), most = DEFAULT_MOST, making }: CacheOptions = {},
 ): Promise<string> {
   const { mkdir, stat, writeFile } = node.fs;
   const path = node.path.join(folder, name);
@@ -38,6 +40,7 @@ export async function cachedFile(
     await writeFile(path + USED, "").catch(() => undefined);
     return path;
   }
+  making?.();
   await mkdir(folder, { recursive: true });
   await writeFileAtomic(path, make());
   await prune(folder, most);

@@ -4,7 +4,7 @@ import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
 import { classRows } from "./conditioning.ts";
 import { strengthAt } from "./drawing.ts";
-import { freeKvCache, type KvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
+import { freeKvCache, type KvCache, kvCache, lastOf, nextOf, pastOf } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
 import { rowsOf, stack } from "./rows.ts";
@@ -53,7 +53,7 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
  *
  * Guidance mixes what the head reads: the head is linear, so its logits are those of mixing after it, at half the work.
  * @param options.x the scale's tokens, B T C; none at the first scale
- * @param options.isLast no scale comes after it: keys and values are neither written nor kept
+ * @param options.isLast no scale comes after it: keys and values are not kept
  */
 export async function scaleLogits(
   model: Var,
@@ -73,7 +73,7 @@ export async function scaleLogits(
   const rows = x.shape[0]! >= R ? rowsOf(x, 0, R) : stack([x, x]); // R T C
   if (isLast) freeKvCache(cache, k);
   const y = part(batch.y, [R, T, width]);
-  const into = isLast ? { y } : { ...nextOf(cache, k, R), y };
+  const into = { ...(isLast ? lastOf(cache, k, R) : nextOf(cache, k, R)), y };
   const transformer = await model.session("scale");
   const modulation = Object.fromEntries(
     Object.entries(batch.modulation).map(([name, tensor]) => [name, rowsOf(tensor, 0, R)]),

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { varConfig } from "./config.ts";
-import { freeKvCache, kvCache, nextOf, pastOf } from "./kv-cache.ts";
+import { freeKvCache, kvCache, lastOf, nextOf, pastOf } from "./kv-cache.ts";
 
 const config = varConfig(2, { patchNums: [1, 2, 3, 4], width: 32, heads: 2 });
 
@@ -29,4 +29,25 @@ test("freeing what the last scale does not read leaves what it reads", () => {
   freeKvCache(cache);
   freeKvCache(cache);
   expect(buffers()).toEqual([0, 0]);
+});
+
+test("the last scale writes all blocks' keys into one place, and all values into another", () => {
+  const cache = kvCache(config, 2);
+  const k = config.patchNums.length - 1;
+  const next = lastOf(cache, k, 2);
+  const like = nextOf(cache, 0, 2);
+  expect(Object.keys(next).sort()).toEqual(Object.keys(like).sort());
+  const all = config.patchNums.reduce((sum, side) => sum + side ** 2, 0);
+  for (const { shape } of Object.values(next))
+    expect(shape).toEqual([2, config.heads, all, config.width / config.heads]);
+  const places = (kind: string) =>
+    new Set(
+      Object.keys(next)
+        .filter((name) => name.startsWith(`next.${kind}.`))
+        .map((name) => next[name]!.data),
+    );
+  expect([places("k").size, places("v").size]).toEqual([1, 1]);
+  expect([...places("k")][0]).not.toBe([...places("v")][0]);
+  freeKvCache(cache);
+  expect([...places("k")][0]!.length).toBe(0);
 });

@@ -20,6 +20,8 @@ export interface KvCache {
   readonly starts: readonly number[];
   /** By name, the even scales' and the odd scales'. */
   readonly buffers: readonly [Buffers, Buffers];
+  /** Where the last scale puts its own, which nobody reads: one place for the keys of all blocks, one for the values. */
+  readonly spare: readonly [Float32Array, Float32Array];
 }
 type Buffers = ReadonlyMap<string, Float32Array>;
 
@@ -39,14 +41,17 @@ export function kvCache(
     const names = Array.from({ length: config.depth }, (_, i) => cacheNames(i)).flat();
     return new Map(names.map((name) => [name, freeable(size)]));
   });
-  return { config, rows, starts, buffers: buffers as unknown as [Buffers, Buffers] };
+  const all = sizeOf(shapeOf(config, rows, starts.at(-1)!));
+  const spare = [freeable(all), freeable(all)] as const;
+  return { config, rows, starts, buffers: buffers as unknown as [Buffers, Buffers], spare };
 }
 
 /** Gives memory back: all, or what a last run at scale k does not read. It can be used no more. */
-export function freeKvCache({ buffers }: KvCache, k?: number): void {
-  for (const set of buffers.filter((_, parity) => k === undefined || parity !== k % 2))
-    for (const { buffer } of set.values())
-      if ((buffer as Resizable).resizable) (buffer as Resizable).resize!(0);
+export function freeKvCache({ buffers, spare }: KvCache, k?: number): void {
+  const sets = buffers.filter((_, parity) => k === undefined || parity !== k % 2);
+  const all = [...sets.flatMap((set) => [...set.values()]), ...(k === undefined ? spare : [])];
+  for (const { buffer } of all)
+    if ((buffer as Resizable).resizable) (buffer as Resizable).resize!(0);
 }
 
 /** A buffer of ES2024, where the engine has them: memory leaves it without waiting for the collector. */
@@ -68,6 +73,22 @@ export const pastOf = (cache: KvCache, k: number, rows = cache.rows): Tensors =>
 /** `next.*` of scale k: where it writes its own behind those. Rows that are left out once are gone for good. */
 export const nextOf = (cache: KvCache, k: number, rows = cache.rows): Tensors =>
   views(cache, k + 1, { prefix: "next", rows });
+
+/**
+ * `next.*` of a last scale k. A block makes its keys from what the block before it gave, so that one is done with its own
+ * by then: all share one place. Without a place the runtime holds on to all of them: 178 MB a picture of d16.
+ */
+export function lastOf({ config, starts, spare }: KvCache, k: number, rows: number): Tensors {
+  const shape = shapeOf(config, rows, starts[k + 1]!);
+  const [keys, values] = spare.map((buffer): Tensor => {
+    return { dtype: "float32", shape, data: buffer.subarray(0, sizeOf(shape)) };
+  }) as [Tensor, Tensor];
+  const pairs = Array.from({ length: config.depth }, (_, i) => {
+    const [k, v] = cacheNames(i);
+    return { [`next.${k}`]: keys, [`next.${v}`]: values };
+  });
+  return Object.assign({}, ...pairs);
+}
 
 /** What scale k reads, under names that begin so. */
 function views(

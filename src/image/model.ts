@@ -17,6 +17,7 @@ import { checkWeights, countParams } from "../nn/spec.ts";
 import {
   type Backend,
   type BackendName,
+  type BackendOptions,
   inNode,
   openBackend,
   type Session,
@@ -60,7 +61,7 @@ export interface ModelFile {
 /** A whole file as bytes (safetensors or .pth), or already read. */
 export type ModelSource = Uint8Array | ModelFile;
 
-export interface LoadOptions {
+export interface LoadOptions extends BackendOptions {
   /** Default: the fastest that works here. */
   backend?: Backend | BackendName;
   /** Threads inside one operation. Default: every core. */
@@ -106,7 +107,7 @@ const GRAPHS = {
 /** Those whose results are large go to memory that the sampler keeps. */
 const INTO: ReadonlySet<string> = new Set(["scale", "head"]);
 /** Bytes of a class's weights from which on they are not held. */
-const LARGE = 2 ** 27;
+const LARGE = 2 ** 26;
 /** `advance 3`: from the codes of scale 3 to the next. */
 type GraphName = keyof typeof GRAPHS | `advance ${number}`;
 
@@ -184,11 +185,13 @@ export class Var {
 
   /**
    * Runs a graph that a batch runs once. One of large weights is compiled for this run alone: they are mapped from
-   * their file, read, and not held while the others run (403 MB of 1.5 GB for d16, for 0.15 s a batch).
+   * their file, read, and not held while the others run (403 MB of 1.5 GB for d16, for 0.15 s a batch; in 8 bits a
+   * quarter of both).
    */
   async runOnce(name: GraphName, feeds: Tensors): Promise<Tensors> {
     const { depth, width, sharedAdaLN } = this.config;
-    const isHeld = sharedAdaLN || this.precision !== "fp32" || 24 * depth * width ** 2 < LARGE;
+    const bytes = 6 * depth * width ** 2 * (this.precision === "fp32" ? 4 : 1);
+    const isHeld = sharedAdaLN || bytes < LARGE;
     if (isHeld) return (await this.session(name)).run(feeds);
     const session = await this.#compile(name);
     try {
@@ -199,8 +202,8 @@ export class Var {
   }
 
   async #compile(name: GraphName): Promise<Session> {
-    const { backend, threads } = this.#options;
-    const engine = typeof backend === "object" ? backend : await openBackend(backend);
+    const { backend, threads, firstUse } = this.#options;
+    const engine = typeof backend === "object" ? backend : await openBackend(backend, { firstUse });
     // From codes to the next scale is so little work that waking a second thread takes longer.
     const own = name.startsWith("advance") ? 1 : threads;
     const compile = (g: Graph, at = own) =>

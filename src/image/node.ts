@@ -35,14 +35,19 @@ export async function loadVarFrom(
 ): Promise<Var> {
   const paths = typeof from === "string" ? await pathsOf(from) : from;
   const files = { var: await fileAt(paths.var), vqvae: await fileAt(paths.vqvae) };
-  return loadVar(files, { ranges: keptRanges, ...options });
+  const ranges: LoadOptions["ranges"] = (find, model) => keptRanges(find, model, options);
+  return loadVar(files, { ranges, ...options });
 }
 
 /** Written into the name of kept ranges: another way to find them must not meet old ones. */
 const RANGES_VERSION = "1";
 
 /** The decoder's ranges from the cache, or found and kept there. Models in memory have no place there. */
-async function keptRanges(find: () => Promise<DecoderRanges>, model: Var): Promise<DecoderRanges> {
+async function keptRanges(
+  find: () => Promise<DecoderRanges>,
+  model: Var,
+  { firstUse }: LoadOptions,
+): Promise<DecoderRanges> {
   const { weights, tokenizerWeights } = model.parts;
   const lazy = [...weights.values(), ...tokenizerWeights.values()].filter(isLazy);
   if (lazy.length === 0 || lazy.some(({ key }) => key === undefined)) return find();
@@ -52,6 +57,7 @@ async function keptRanges(find: () => Promise<DecoderRanges>, model: Var): Promi
   const kept = await node.fs.readFile(path, "utf8").catch(() => undefined);
   const known = kept === undefined ? undefined : parseRanges(kept, model);
   if (known) return known;
+  firstUse?.();
   const found = await find();
   // A cache that cannot be written is done without.
   await node.fs.mkdir(node.path.dirname(path), { recursive: true }).catch(() => undefined);

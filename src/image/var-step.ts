@@ -5,7 +5,7 @@ import { type Bind, bindConstants } from "../nn/bind.ts";
 import { linear } from "../nn/layers.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
-import { imageSide, latentSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { imageSide, latentSide, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { cacheNames } from "./kv-cache.ts";
 import type { Precision } from "./precision.ts";
 import { nextInput, quantize, spread } from "./quantizer.ts";
@@ -17,7 +17,7 @@ import {
   linearOnce,
   type Modulation,
   modulation,
-  positions,
+  positionsOf,
   startToken,
   transformer,
 } from "./var.ts";
@@ -39,7 +39,7 @@ export function classGraph({ config, weights }: VarParts, precision: Precision =
   const g = createGraph("class");
   const p = bindConstants(g, weights);
   const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
-  const first = slice(positions(g, p, config), { axis: 1, end: 1 }); // 1 1 C
+  const first = positionsOf(p, config, 0); // 1 1 C
   output(g, "start", add(startToken(cond, p), first));
   // The rewrite for 8 bits knows products with the matrix on the right.
   const rows = modulationRows(cond, p, config, precision === "fp32" ? linearOnce : linear);
@@ -130,12 +130,7 @@ export function advanceGraph(parts: VarParts, k: number): Graph {
   const next = patchNums[k + 1];
   if (next === undefined) return g;
   const p = bindConstants(g, weights);
-  const starts = scaleStarts(patchNums);
-  const place = slice(positions(g, p, config), {
-    axis: 1,
-    start: starts[k + 1]!,
-    end: starts[k + 2]!,
-  }); // 1 T C
+  const place = positionsOf(p, config, k + 1); // 1 T C
   output(g, "x", add(embedMaps(nextInput(fHat, next), p), place));
   return g;
 }

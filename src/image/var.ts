@@ -29,7 +29,7 @@ import {
   transpose,
 } from "../tensor/ops.ts";
 import type { Dim } from "../tensor/shape.ts";
-import type { VarConfig } from "./config.ts";
+import { scaleStarts, type VarConfig } from "./config.ts";
 import { blockCausalMask, scaleOfToken } from "./var-layout.ts";
 
 /** What the class says to every layer. Six per block: gamma1, gamma2, scale1, scale2, shift1, shift2. */
@@ -204,6 +204,13 @@ export const head = (y: Value, p: Bind): Value => inScope(y, p, "head", (q) => l
 export function positions(g: Graph, p: Bind, { patchNums }: VarConfig): Value {
   const scales = sharedConstant(g, `scale of token ${patchNums}`, () => scaleOfToken(patchNums)); // 1 L
   return add(p("pos_1LC"), embedding(p("lvl_embed.weight"), scales));
+}
+
+/** The same for scale k alone, of which no more is read. 1 T C */
+export function positionsOf(p: Bind, { patchNums }: VarConfig, k: number): Value {
+  const [start, end] = scaleStarts(patchNums).slice(k, k + 2) as [number, number];
+  const own = slice(p("pos_1LC"), { axis: 1, start, end });
+  return add(own, slice(p("lvl_embed.weight"), { axis: 0, start: k, end: k + 1 }));
 }
 
 /** Maps of fHat to tokens, without their places. B n latent -> B n C. */

@@ -60,8 +60,15 @@ export interface Backend {
   compile(graph: Graph, options?: CompileOptions): Promise<Session>;
 }
 
-const BACKENDS: Readonly<Record<BackendName, () => Promise<Backend>>> = {
-  "ort-node": async () => (await import("./backends/ort-node.ts")).ortNode(),
+export interface BackendOptions {
+  /** Called before work whose result is kept on disk for later starts; it may be called more than once. */
+  firstUse?: () => void;
+}
+
+type OpenBackend = (options: BackendOptions) => Promise<Backend>;
+const BACKENDS: Readonly<Record<BackendName, OpenBackend>> = {
+  "ort-node": async ({ firstUse }) =>
+    (await import("./backends/ort-node.ts")).ortNode({ weights: { making: firstUse } }),
   "ort-web": async () => (await import("./backends/ort-web.ts")).ortWeb(),
   reference: async () => (await import("./backends/reference.ts")).reference(),
 };
@@ -70,18 +77,21 @@ const BACKENDS: Readonly<Record<BackendName, () => Promise<Backend>>> = {
  * Opens a backend by name, or the fastest that works here: the native runtime in Node, WebAssembly elsewhere and
  * where the native package is missing.
  */
-export async function openBackend(name?: BackendName): Promise<Backend> {
+export async function openBackend(
+  name?: BackendName,
+  options: BackendOptions = {},
+): Promise<Backend> {
   if (name) {
     const make = BACKENDS[name];
     if (!make)
       throw new InputError(
         `backend "${name}" is unknown; use one of ${Object.keys(BACKENDS).join(", ")}`,
       );
-    return make();
+    return make(options);
   }
-  if (!inNode()) return BACKENDS["ort-web"]();
+  if (!inNode()) return BACKENDS["ort-web"](options);
   try {
-    return await BACKENDS["ort-node"]();
+    return await BACKENDS["ort-node"](options);
   } catch (error) {
     // The package or its binary for this platform is not installed; whatever it is, wasm needs neither.
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
@@ -89,7 +99,7 @@ export async function openBackend(name?: BackendName): Promise<Backend> {
       type: "Underpaint",
       detail: "underpaint doctor tells what is missing",
     });
-    return BACKENDS["ort-web"]();
+    return BACKENDS["ort-web"](options);
   }
 }
 
