@@ -1,19 +1,22 @@
 /** What 8 bits cost in quality and save in time: against float32 on the same weights, beside what chance alone does. */
 
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { openFeatureNet } from "../src/cli/feature-net.ts";
 import type { Tensor } from "../src/formats/dtype.ts";
 import type { Var } from "../src/image/model.ts";
 import { loadVarFrom, type VarPaths } from "../src/image/node.ts";
+import { perceptualDistance } from "../src/image/perceptual.ts";
 import { atPrecision, type Precision } from "../src/image/precision.ts";
 import { inputFromIds } from "../src/image/quantizer.ts";
+import { rowsOf } from "../src/image/rows.ts";
 import { decodeMaps, sample } from "../src/image/sampler.ts";
 import { trainingLogits } from "../src/image/var.ts";
 import { bindConstants } from "../src/nn/bind.ts";
 import { openBackend } from "../src/tensor/backend.ts";
-import { createGraph, type Graph, input, output } from "../src/tensor/graph.ts";
-import { spread } from "./contest.ts";
+import { createGraph, type Graph, input, output, type Value } from "../src/tensor/graph.ts";
+import { type Spread, spread } from "./contest.ts";
 import { hashedModel } from "./hashed-model.ts";
 import { host } from "./machine.ts";
 
@@ -117,6 +120,43 @@ function psnrs(a: Tensor, b: Tensor): number[] {
   });
 }
 
+/** Features of a network of photographs where it is there, else of our own classifier of emoji. */
+const PHOTOS = here("../../shared/data/mobilenet_v2_imagenet.onnx");
+const LOOKS = existsSync(PHOTOS) ? PHOTOS : "lab:emoji";
+
+/** How different pairs of pictures look, B 3 S S each in [-1, 1]: `perceptualDistance`, from 0 to 4, for each pair. */
+async function looks(pairs: readonly (readonly [Tensor, Tensor])[]): Promise<Spread[]> {
+  const size = pairs[0]![0].shape[3]!;
+  const g = createGraph("looks");
+  const [a, b] = ["a", "b"].map((name) => input(g, name, [1, 3, size, size])) as [Value, Value];
+  output(g, "distance", perceptualDistance(a, b, await openFeatureNet(LOOKS)));
+  const session = await (await openBackend("ort-node")).compile(g, { threads: THREADS });
+  const all: Spread[] = [];
+  try {
+    for (const [x, y] of pairs) {
+      const own: number[] = [];
+      for (let i = 0; i < x.shape[0]!; i++) {
+        const { distance: d } = await session.run({
+          a: rowsOf(x, i, i + 1),
+          b: rowsOf(y, i, i + 1),
+        });
+        own.push(d!.data[0] as number);
+      }
+      all.push(spread(own));
+    }
+  } finally {
+    await session.release();
+  }
+  return all;
+}
+
+/** What a file of 8 bits a channel keeps of pictures in [-1, 1]. */
+const rounded = ({ dtype, shape, data }: Tensor): Tensor => ({
+  dtype,
+  shape,
+  data: (data as Float32Array).map((v) => Math.round((v + 1) * 127.5) / 127.5 - 1),
+});
+
 /** Decoding and drawing once more with everything compiled, per picture, the two precisions taking turns. */
 async function times(models: Readonly<Record<Precision, Var>>, count: number, rounds: number) {
   const ms: Record<Precision, number[]> = { fp32: [], int8: [] };
@@ -147,7 +187,14 @@ async function compare(
       await draw(int8, { count, seed: "precision" }),
     ];
     // The same maps through both decoders: what the decoder alone does.
-    const decoded = psnrs(await decodeMaps(fp32, c.fHat), await decodeMaps(int8, c.fHat));
+    const [pictures, coarse] = [await decodeMaps(fp32, c.fHat), await decodeMaps(int8, c.fHat)];
+    const decoded = psnrs(pictures, coarse);
+    const other = await draw(fp32, { count, labels: c.classes, seed: "another" });
+    const [look, file, seed] = await looks([
+      [pictures, coarse],
+      [pictures, rounded(pictures)],
+      [pictures, await decodeMaps(fp32, other.fHat)],
+    ]);
     const given = { ids: c.ids, classes: c.classes };
     const full = await forced(fp32, given, (g) => g);
     const ranges = new Map();
@@ -163,6 +210,7 @@ async function compare(
       greedy: agreement(a, b),
       drawn: agreement(c, d),
       decoder: spread(decoded),
+      looks: { int8: look!, file: file!, seed: seed! },
       ms: await times({ fp32, int8 }, Math.min(count, 4), rounds),
     };
   } finally {
@@ -173,20 +221,24 @@ async function compare(
 type Row = Awaited<ReturnType<typeof compare>>;
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+const look = ({ median }: Spread) => median.toExponential(1);
 const page = (rows: readonly Row[], facts: string) => `# int8 beside float32
 
 The same weights, classes and seeds in both. "Same likeliest code" and "KL" are those of
 the transformer's logits when both are given the same tokens of all earlier scales, over all places. "Tokens equal" counts
 tokens as sampling goes on its own: one that falls otherwise changes all later scales. "Decoder" is
-the same maps through both decoders. Milliseconds are per picture with everything compiled, up to four at once, turns
+the same maps through both decoders: PSNR, and how different the pictures look, the squared distance of features at
+length 1 (Zhang et al. 2018, eq. 1, all channels alike, mean over layers; from 0 to 4) of ${LOOKS.split("/").at(-1)}. Beside it the
+same distance between float32 and its own pictures in 8 bits a channel, as any file has them, and to those of
+another seed. Milliseconds are per picture with everything compiled, up to four at once, turns
 taken.
 
-| model | parameters | pictures | same likeliest code | KL of codes, nats | tokens equal, greedy | tokens equal, drawn | decoder PSNR, dB | float32, ms | int8, ms | times as fast |
-|---|---|---|---|---|---|---|---|---|---|---|
+| model | parameters | pictures | same likeliest code | KL of codes, nats | tokens equal, greedy | tokens equal, drawn | decoder PSNR, dB | looks: decoder | 8-bit file | another seed | float32, ms | int8, ms | times as fast |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ${rows
   .map(
     (r) =>
-      `| ${r.name} | ${(r.parameters / 1e6).toFixed(0)} M | ${r.count} | ${percent(r.forced.same)} | ${r.forced.kl.toExponential(1)} | ${percent(r.greedy)} | ${percent(r.drawn)} | ${r.decoder.median.toFixed(1)} (${r.decoder.min.toFixed(1)}-${r.decoder.max.toFixed(1)}) | ${r.ms.fp32.median.toFixed(0)} | ${r.ms.int8.median.toFixed(0)} | ${(r.ms.fp32.median / r.ms.int8.median).toFixed(2)} |`,
+      `| ${r.name} | ${(r.parameters / 1e6).toFixed(0)} M | ${r.count} | ${percent(r.forced.same)} | ${r.forced.kl.toExponential(1)} | ${percent(r.greedy)} | ${percent(r.drawn)} | ${r.decoder.median.toFixed(1)} (${r.decoder.min.toFixed(1)}-${r.decoder.max.toFixed(1)}) | ${look(r.looks.int8)} | ${look(r.looks.file)} | ${look(r.looks.seed)} | ${r.ms.fp32.median.toFixed(0)} | ${r.ms.int8.median.toFixed(0)} | ${(r.ms.fp32.median / r.ms.int8.median).toFixed(2)} |`,
   )
   .join("\n")}
 
