@@ -13,6 +13,7 @@ import { addLab } from "./lab.ts";
 import { addLedger } from "./ledger.ts";
 import { addModels } from "./models.ts";
 import { VERSION } from "./package.ts";
+import { addReport } from "./report.ts";
 import { addSample } from "./sample.ts";
 import { addScan } from "./scan.ts";
 import { addServe } from "./serve.ts";
@@ -27,6 +28,7 @@ const COMMANDS = [
   addServe,
   addTrain,
   addEval,
+  addReport,
   addLab,
   addInfo,
   addModels,

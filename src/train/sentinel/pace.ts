@@ -25,7 +25,7 @@ const PARTS = {
   asleep: { floor: 0.005, stall: 40 },
   /** Ready to run, while others had the processors. */
   waiting: { floor: 0.2 },
-  working: { floor: 0.1, k: 1, h: 20 },
+  working: { floor: 0.15, k: 1, h: 20 },
 } as const satisfies Readonly<Record<string, ShiftOptions>>;
 type Part = keyof typeof PARTS;
 

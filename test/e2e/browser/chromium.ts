@@ -30,6 +30,9 @@ const ARGS = [
   "--disable-sync",
 ];
 
+/** How any browser of these tests is started. */
+export const LAUNCH = { executablePath: EXECUTABLE, args: ARGS } as const;
+
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
