@@ -131,7 +131,8 @@ function markdown(parts: Parts, facts: Record<string, unknown>): string {
 alarm, or after ${STEPS} updates. "Expected" is what the design's figures say: for gradients 1 - (1 - pf)^n with a share f
 of the updates sabotaged and a chance of ${CHECKS} that an update's gradient is checked. Delays are counted in updates from the
 first sabotaged one; 0 is the same update, or the next for what happens between two. What is missing in "found" was not
-seen. See docs/guard.md.`,
+seen. Audits find at least what is expected, as updates on the way from a kept state are compared too. The runs of time
+watch for time only, all others for everything else. See docs/guard.md.`,
     ...sections,
     `Setting: ${list.join(", ")}.`,
   ].join("\n\n")}\n`;

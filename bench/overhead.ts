@@ -62,21 +62,30 @@ const ARMS: Readonly<Record<string, (turn: string, task: Task) => Promise<Watche
 };
 type Arm = keyof typeof ARMS;
 
-/** Milliseconds of each step of a turn, as the loop makes them: hooks, and a breath for the disk. */
-async function turn(task: Task, from: number, watchers: Watcher[] = []): Promise<number[]> {
+interface Turn {
+  /** Milliseconds of each step as the loop makes them: hooks, and a breath for the disk. */
+  readonly times: readonly number[];
+  /** Milliseconds of a step inside the hooks, on average: what a neighbour's work does not blur. */
+  readonly hooks: number;
+}
+
+async function turn(task: Task, from: number, watchers: Watcher[] = []): Promise<Turn> {
   const state = { tensors: () => task.tensors(), position: () => task.position() };
   const of = 1e6;
   await tell(watchers, "start", { ...state, run: runIn(home), of, done: from });
   const times: number[] = [];
+  let hooks = 0;
   for (let step = from + 1; step <= from + TURN; step++) {
     const begin = performance.now();
     const pace = task.pace(step);
     await tell(watchers, "beforeStep", { ...state, step, of, pace });
     const start = performance.now();
     const told = await task.step(pace);
-    const ms = performance.now() - start;
+    const end = performance.now();
     const before = () => task.before();
-    await tell(watchers, "afterStep", { ...state, ...told, step, of, pace, ms, before });
+    const after = { ...state, ...told, step, of, pace, ms: end - start, before };
+    await tell(watchers, "afterStep", after);
+    hooks += start - begin + performance.now() - end;
     await new Promise((resolve) => setImmediate(resolve));
     times.push(performance.now() - begin);
   }
@@ -84,7 +93,7 @@ async function turn(task: Task, from: number, watchers: Watcher[] = []): Promise
   for (const watcher of watchers) await watcher.close?.();
   // What was still to be written is part of the cost, a share for each step.
   const rest = (performance.now() - begin) / TURN;
-  return times.map((ms) => ms + rest);
+  return { times: times.map((ms) => ms + rest), hooks: hooks / TURN + rest };
 }
 
 /** Milliseconds of checks of a gradient, one way or the other by turns; the first, which compiles, is left out. */
@@ -117,34 +126,40 @@ try {
   const parameters = parametersOf(task);
   await turn(task, 0);
   const names = Object.keys(ARMS);
-  const turns = Object.fromEntries(names.map((name) => [name, [] as number[][]]));
+  const turns = Object.fromEntries(names.map((name) => [name, [] as Turn[]]));
   let at = TURN;
   for (let round = 0; round < ROUNDS; round++)
     // In another order each round, so that a machine that warms up favours none.
     for (let i = 0; i < names.length; i++) {
       const arm: Arm = names[(i + round) % names.length]!;
-      const times = await turn(task, at, await ARMS[arm]!(`${arm} ${round}`, task));
-      turns[arm]!.push(times);
+      const done = await turn(task, at, await ARMS[arm]!(`${arm} ${round}`, task));
+      turns[arm]!.push(done);
       at += TURN;
-      console.error(`${arm}: ${mean(times).toFixed(1)} ms a step`);
+      const [whole, inside] = [mean(done.times), done.hooks].map((ms) => ms.toFixed(1));
+      console.error(`${arm}: ${whole} ms a step, ${inside} of them in hooks`);
     }
   const check = await checks(task, at);
   await task.release();
   const bare = turns.nothing!;
-  const checkShare = (CHECKS * median(check)) / median(bare.flat());
+  const usual = median(bare.flatMap(({ times }) => times));
+  const checkShare = (CHECKS * median(check)) / usual;
   const arms = Object.fromEntries(
     names.map((name) => {
       const mine = turns[name]!;
-      const ratio = spread(bare.map((times, i) => mean(mine[i]!) / mean(times)));
+      const all = mine.flatMap(({ times }) => times);
+      const shares = mine.map(({ hooks }) => hooks / usual);
+      const ratios = bare.map(({ times }, i) => mean(mine[i]!.times) / mean(times));
       return [
         name,
         {
-          milliseconds: spread(mine.flat()),
+          milliseconds: spread(all),
           /** Of the medians: one step in twenty takes a root, which the median leaves out. */
-          ratioOfMedians: median(mine.flat()) / median(bare.flat()),
+          ratioOfMedians: median(all) / usual,
           /** Of each round's turns, everything counted but checks of the gradient. */
-          ratioOfTurns: ratio,
-          ...(name.includes("sentinel") && { withChecks: ratio.median + checkShare }),
+          ratioOfTurns: spread(ratios),
+          /** Time inside the hooks and of what was still to be written, as a share of a bare step. */
+          shareInHooks: spread(shares),
+          ...(name.includes("sentinel") && { shareWithChecks: median(shares) + checkShare }),
         },
       ];
     }),

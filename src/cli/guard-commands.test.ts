@@ -30,7 +30,8 @@ async function underpaint(...args: string[]) {
     columns: 80,
     dim: (text: string) => text,
   };
-  const program = new Command().exitOverride();
+  const silent = () => {};
+  const program = new Command().exitOverride().configureOutput({ writeErr: silent });
   for (const add of [addKeygen, addSign, addVerify, addLedger, addScan]) add(program, terminal);
   const before = process.exitCode;
   process.exitCode = 0;

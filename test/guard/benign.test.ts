@@ -6,6 +6,7 @@ import { memorySource, readZip, readZipEntry } from "../../src/formats/index.ts"
 import { loadModel, scanSource } from "../../src/guard/scan/index.ts";
 import { anyZip, field, gguf, le, message, safetensors, tar } from "./build.ts";
 import { join, text } from "./samples.ts";
+import { TEMPLATES } from "./templates.ts";
 
 const findings = async (bytes: Uint8Array, name: string) =>
   (await scanSource(bytes, { name })).findings;
@@ -36,8 +37,8 @@ describe("files of torch, NumPy, joblib, h5py, Keras and ONNX", async () => {
   });
 });
 
-/** Written after the ways of the well-known families: turns, tools, reasoning, dates, refusals. */
-const TEMPLATES: Readonly<Record<string, string>> = {
+/** Parts of templates: turns, tools, reasoning, dates, refusals. Whole ones are templates.ts. */
+const PARTS: Readonly<Record<string, string>> = {
   turns:
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% else %}{% set loop_messages = messages %}{% endif %}{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must take turns: user/assistant') }}{% endif %}{{ '<|start|>' + message['role'] + '\\n' + message['content'].strip() + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant\\n' }}{% endif %}",
   tools:
@@ -57,7 +58,7 @@ const TEMPLATES: Readonly<Record<string, string>> = {
 };
 
 describe("texts", () => {
-  test.each(Object.entries(TEMPLATES))(
+  test.each(Object.entries({ ...PARTS, ...TEMPLATES }))(
     "the chat template of %s is clean wherever it stands",
     async (_, template) => {
       expect(await findings(json({ chat_template: template }), "tokenizer_config.json")).toEqual(

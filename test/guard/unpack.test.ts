@@ -8,6 +8,7 @@ import { scanSource } from "../../src/guard/scan/index.ts";
 import { inflateRaw } from "../../src/guard/scan/inflate.ts";
 import { unlz4 } from "../../src/guard/scan/lz4.ts";
 import { unzstd } from "../../src/guard/scan/zstd.ts";
+import { anyZip } from "./build.ts";
 import { join, text } from "./samples.ts";
 
 const fixture = (name: string): Uint8Array =>
@@ -106,6 +107,25 @@ describe("7z", () => {
     }))
       expect((await scan(bytes, "a.7z")).verdict, what).toBe("suspicious");
   });
+});
+
+test("what is not opened is never clean, and the report says so, with the method's name", async () => {
+  const members = (method: number) => [
+    { name: "weights.bin", content: text("packed"), method, size: 100 },
+  ];
+  for (const [name, bytes, method] of [
+    ["a.rar", join([text("Rar!\x1a\x07\x01\x00"), new Uint8Array(64)]), "rar"],
+    ["a.cab", join([text("MSCF\0\0\0\0"), new Uint8Array(64)]), "cab"],
+    ["a.7z", fixture("closed-ppmd.7z"), "PPMd"],
+    ["a.zip", anyZip(members(98)), "PPMd"],
+    ["b.zip", anyZip(members(9)), "Deflate64"],
+    ["c.zip", anyZip(members(200)), "not known here"],
+  ] as const) {
+    const { verdict, findings } = await scan(bytes, name);
+    expect(verdict, name).toBe("suspicious");
+    const closed = findings.find(({ effect }) => effect.startsWith("was not opened"));
+    expect(closed?.why, name).toContain(method);
+  }
 });
 
 describe("HDF5", () => {

@@ -4,7 +4,7 @@ import { crc32 } from "../../formats/index.ts";
 import { memorySource } from "./bytes.ts";
 import { inflateRaw, type Unpacked } from "./inflate.ts";
 import { scanKerasZip } from "./keras.ts";
-import { found, member, type Part, peek, slice, unreadable } from "./part.ts";
+import { found, member, notOpened, type Part, peek, slice, unreadable } from "./part.ts";
 import { baseOf, type Head } from "./sniff.ts";
 import { readTar } from "./tar.ts";
 import { scanTorchTar } from "./torch-tar.ts";
@@ -44,6 +44,18 @@ const METHODS: ReadonlyMap<number, (bytes: Uint8Array, max: number) => Unpacked>
   [8, (bytes: Uint8Array, max: number) => inflateRaw(bytes, max)],
   [12, UNPACKERS.bz2!.run],
   [14, UNPACKERS["zip-lzma"]!.run],
+  [93, UNPACKERS.zstd!.run],
+  [95, UNPACKERS.xz!.run],
+]);
+/** Methods that are not opened. */
+const METHOD_NAMES: ReadonlyMap<number, string> = new Map([
+  [1, "Shrink"],
+  [6, "Implode"],
+  [9, "Deflate64"],
+  [96, "JPEG"],
+  [97, "WavPack"],
+  [98, "PPMd"],
+  [99, "AES encryption"],
 ]);
 
 /** A member as a part of its own; stored ones stay in the file. */
@@ -61,11 +73,10 @@ async function openMember(part: Part, entry: Member): Promise<Part | undefined> 
   }
   const run = METHODS.get(entry.method);
   if (!run) {
-    found(part, "zip-method", {
-      severity: "suspicious",
+    const method = METHOD_NAMES.get(entry.method) ?? "which is not known here";
+    notOpened(part, "zip-method", {
       at: entry.header,
-      effect: "cannot be inspected, and may be read by other programs",
-      why: `${JSON.stringify(name.slice(0, 120))} is packed by method ${entry.method}`,
+      why: `${JSON.stringify(name.slice(0, 120))} is packed by method ${entry.method}, ${method}`,
     });
     // Readers that ignore the method take the bytes as they are.
     return member(part, name, packed);
@@ -161,11 +172,7 @@ export const scanPacked =
   async (part: Part, head: Head): Promise<void> => {
     const codecRules = UNPACKERS[codec];
     if (!codecRules)
-      return void found(part, "packed", {
-        severity: "suspicious",
-        effect: "cannot be inspected",
-        why: `the content is packed by ${codec}`,
-      });
+      return void notOpened(part, "packed", { why: `the content is packed by ${codec}` });
     const { source } = part;
     const name = head.name.replace(/\.(gz|bz2|xz|lzma|zlib|z|lz4|zst|zstd)$/i, "") || codec;
     const inner = member(part, name, source);

@@ -90,7 +90,11 @@ const MARKED: readonly Format[] = [
     "skippable frames",
     ({ bytes }) => (bytes[0]! & 0xf0) === 0x50 && startsWith(bytes, "\x2a\x4d\x18", 1),
   ),
+  // Not opened.
   packed("rar", magic("Rar!\x1a\x07")),
+  packed("cab", magic("MSCF\x00\x00\x00\x00")),
+  packed("compress", magic("\x1f\x9d")),
+  packed("snappy frames", magic("\xff\x06\x00\x00sNaPpY")),
   { kind: "7z", bears: magic("7z\xbc\xaf\x27\x1c"), scan: scanSevenZip },
   { kind: "npy", bears: magic("\x93NUMPY"), scan: scanNpy },
   { kind: "safetensors", bears: isSafetensors, scan: scanSafetensors },

@@ -112,6 +112,17 @@ export const unreadable = (part: Part, why: string, at = 0): OpenFinding =>
     why,
   });
 
+/** Notes that something packed was not opened: nobody looked inside, so nobody may take it for harmless. */
+export const notOpened = (
+  part: Part,
+  rule: string,
+  { at, why }: { at?: number; why: string },
+): OpenFinding =>
+  found(part, rule, {
+    ...{ severity: "suspicious", at, why },
+    effect: "was not opened: what it holds is unknown, and other programs may unpack it",
+  });
+
 /** A member of a part; undefined when the budgets do not allow one more. */
 export function member(
   part: Part,

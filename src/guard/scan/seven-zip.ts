@@ -5,7 +5,7 @@ import { InputError, viewOf } from "./bytes.ts";
 import { unbzip2 } from "./bzip2.ts";
 import { inflateRaw, type Unpacked } from "./inflate.ts";
 import { unlzma2, unlzmaRaw } from "./lzma.ts";
-import { found, member, type Part, peek, slice, unreadable } from "./part.ts";
+import { found, member, notOpened, type Part, peek, slice, unreadable } from "./part.ts";
 import {
   type Coder,
   type Folder,
@@ -31,6 +31,20 @@ const METHODS: Readonly<
   "040202": unbzip2,
 };
 
+/** Methods that are not opened. */
+const METHOD_NAMES: Readonly<Record<string, string>> = {
+  "03": "the Delta filter",
+  "030401": "PPMd",
+  "03030103": "the BCJ filter for x86 code",
+  "0303011b": "the BCJ2 filter for x86 code",
+  "03030501": "the BCJ filter for ARM code",
+  "03030701": "the BCJ filter for ARM Thumb code",
+  "0a": "the BCJ filter for ARM64 code",
+  "04": "the BCJ filter for x86 code",
+  "040109": "Deflate64",
+  "06f10701": "AES encryption",
+};
+
 const MAX_DIRECTORY = 32 * 2 ** 20;
 const HIDES = "shows one content to checkers and another to loaders";
 /** The bit of Unix's own mode in the attributes, and what its upper half says. */
@@ -43,11 +57,7 @@ export async function scanSevenZip(part: Part): Promise<void> {
     await scanArchive(part);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    found(part, "packed", {
-      severity: "suspicious",
-      effect: "cannot be inspected",
-      why: error.message,
-    });
+    notOpened(part, "packed", { why: error.message });
   }
 }
 
@@ -95,11 +105,10 @@ async function openFolder(
   const { chain, offset, packed, size } = folder;
   const closed = chain?.find(({ method }) => !Object.hasOwn(METHODS, method));
   if (!chain || closed) {
-    found(part, "7z-method", {
-      severity: "suspicious",
+    const method = closed && (METHOD_NAMES[closed.method] ?? `the method ${closed.method}`);
+    notOpened(part, "7z-method", {
       at: offset,
-      effect: "cannot be inspected, and may be unpacked by other programs",
-      why: `${name} is packed by ${closed ? `the method ${closed.method}` : "several streams at once"}`,
+      why: `${name} is packed by ${method ?? "several streams at once, as BCJ2 does"}`,
     });
     return undefined;
   }

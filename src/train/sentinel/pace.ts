@@ -50,13 +50,19 @@ interface Mark {
 export interface PaceOptions {
   /** Milliseconds since 1970; without it the clocks are not compared. */
   readonly wall?: () => number;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
+  /** What the kernel says of the threads; undefined where it does not. */
+  readonly times?: (() => ThreadTimes) | undefined;
+  /** Milliseconds that always the same work takes now. */
+  readonly yard?: () => number;
 }
 
-export function watchPace({ wall }: PaceOptions) {
-  const now = () => performance.now();
+/** Watches the durations of updates. All that it reads the time from may be given, for tests. */
+export function watchPace(options: PaceOptions) {
+  const { wall, now = () => performance.now(), yard = yardstick() } = options;
+  const times = "times" in options ? options.times : threadTimes();
   const clocks = wall && createClocks({ monotonic: now, wall });
-  const times = threadTimes();
-  const yard = yardstick();
   const mark = (): Mark => ({ wall: now(), threads: times?.() });
   const shifts = Object.entries(PARTS).map(
     ([part, options]) => [part as Part, shiftDetector(options)] as const,

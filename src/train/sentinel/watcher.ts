@@ -44,7 +44,7 @@ export interface SentinelOptions {
   readonly directions?: "either" | "both";
   /** Coordinates of every update that are computed again. */
   readonly coordinates?: number;
-  /** Bytes of the state that are compared between two updates; see ChainOptions. */
+  /** Bytes of the state that are compared between two updates; see ChainOptions. Less beside a ledger: it compares all. */
   readonly budget?: number;
   /** Milliseconds since 1970. Default: the wall clock is not compared. */
   readonly wall?: () => number;
@@ -60,6 +60,9 @@ export interface Sentinel extends Watcher {
   readonly alarms: readonly Alarm[];
 }
 
+/** Bytes of the state that the sentinel compares itself where a ledger compares the whole. */
+const BESIDE_LEDGER = 2 ** 20;
+
 /** The first tensor that changed; where none did, it was the data's cursor. */
 const nameOf = ([first = "position"]: readonly string[]): string => first;
 
@@ -72,7 +75,8 @@ const sha256: Hash = (...parts) => {
 /** A sentinel for one run; give it to `trainLoop`, last of the watchers so that their time is not the run's. */
 export function sentinel(options: SentinelOptions): Sentinel {
   const { secret, declared, stop = false, checks = 0.005, directions = "either" } = options;
-  const { coordinates = 512, budget, sources, sourcesEvery = 20, quiet = 100 } = options;
+  const { coordinates = 512, sources, sourcesEvery = 20, quiet = 100, book } = options;
+  const { budget = book?.changed ? BESIDE_LEDGER : undefined } = options;
   const chain = createChain({ secret, hash: sha256, ...(budget !== undefined && { budget }) });
   const [pace, statistics] = [watchPace(options), watchStatistics()];
   const alarms: Alarm[] = [];
@@ -118,7 +122,8 @@ export function sentinel(options: SentinelOptions): Sentinel {
     alarms,
     async start({ run, done, tensors, position }) {
       folder = run.folder;
-      const { saved, book: { ended = true } = {} } = options;
+      const { saved } = options;
+      const { ended = true } = book ?? {};
       const found: Found[] = ended ? [] : [["gap", { since: done, reason: "no end was recorded" }]];
       const now = saved && stateRoot({ tensors: tensors(), position: position() }, sha256);
       if (now && now !== saved) found.push(["saved-state", { saved, loaded: now }]);
@@ -128,7 +133,7 @@ export function sentinel(options: SentinelOptions): Sentinel {
     },
     async beforeStep({ step, tensors, position }) {
       const found = pace.begin(step);
-      const changed = options.book?.changed?.();
+      const changed = book?.changed?.();
       const tensor =
         chain.changed(tensors(), JSON.stringify(position())) ??
         (changed && nameOf(changed.tensors));
