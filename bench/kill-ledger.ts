@@ -6,12 +6,15 @@
 import { writeFile } from "node:fs/promises";
 import { rng } from "../src/tensor/rng.ts";
 import { killLedger } from "../test/e2e/ledger-kill.ts";
+import { host } from "./machine.ts";
 
 const KILLS = Number(process.env.KILLS ?? 200);
-const report = await killLedger(KILLS, {
-  rng: rng("kill-ledger"),
-  say: (line) => console.error(line),
-});
+const report = {
+  what: "kill -9 at random moments while a process appends: is every acknowledged entry there, and does all verify?",
+  date: new Date().toISOString().slice(0, 10),
+  ...host(),
+  ...(await killLedger(KILLS, { rng: rng("kill-ledger"), say: (line) => console.error(line) })),
+};
 console.log(JSON.stringify(report, null, 2));
 if (KILLS >= 200)
   await writeFile(
