@@ -7,6 +7,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Ledger } from "../src/guard/ledger/ledger.ts";
 import { openLedger } from "../src/guard/ledger/node.ts";
 import { secretStream } from "../src/guard/sentinel/index.ts";
 import { recordSources } from "../src/guard/sentinel/sources.node.ts";
@@ -15,7 +16,7 @@ import { createSketcher } from "../src/guard/state/index.ts";
 import { codeFiles, fastHash } from "../src/train/evidence.node.ts";
 import { readHistory } from "../src/train/history.ts";
 import type { Task } from "../src/train/loop.ts";
-import { type Recorder, recorder } from "../src/train/recorder.ts";
+import { type Recorder, ROOT_EVERY, recorder } from "../src/train/recorder.ts";
 import { runIn } from "../src/train/run.node.ts";
 import { checkDirections } from "../src/train/sentinel/directions.ts";
 import { sentinel } from "../src/train/sentinel/watcher.ts";
@@ -24,39 +25,46 @@ import { median, spread } from "./contest.ts";
 import { defaultVar, parametersOf } from "./default-var.ts";
 import { machine } from "./machine.ts";
 
-const ROUNDS = Number(process.env.ROUNDS ?? 4);
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
 /** Chance that the gradient of an update is checked: the default of underpaint train. */
 const CHECKS = 0.005;
 /** Steps of a turn: the ledger takes one root over everything in as many. */
-const TURN = 20;
+const TURN = ROOT_EVERY;
 const home = await mkdtemp(join(tmpdir(), "underpaint-overhead-"));
 const key = await generateKey();
 const ZERO = "00".repeat(32);
 
 async function* none() {}
 
-/** A ledger that begins now, in a folder of its own. */
-async function ledgerOf(round: string): Promise<Recorder> {
-  return recorder({
-    ledger: await openLedger(join(home, `ledger-${round}`), { key, clock: Date.now }),
+type Arms = Awaited<ReturnType<typeof openArms>>;
+
+/** A ledger for each arm, open from turn to turn, so that it publishes as often as in a run. */
+async function openArms() {
+  const open = (name: string) => openLedger(join(home, name), { key, clock: Date.now });
+  const ledgers = { ledger: await open("one"), both: await open("two") };
+  const sources = await recordSources(await codeFiles());
+  return { ledgers, sources };
+}
+
+/** The ledger's watcher for one turn. Its start and end are not what is measured. */
+async function bookOf(ledger: Ledger): Promise<Recorder> {
+  const book = recorder({
+    ...{ ledger, hash: fastHash, hashFile: async () => ZERO, clock: Date.now },
     history: await readHistory(none()),
     facts: { code: ZERO, environment: {}, config: {}, dataRoot: ZERO, seed: "0" },
     sketcher: createSketcher(new Uint8Array(32).fill(7), fastHash),
-    hash: fastHash,
-    hashFile: async () => ZERO,
-    rootEvery: TURN,
-    clock: Date.now,
   });
+  const start = ledger.size === 0 ? book.start : undefined;
+  return { ...book, start, close: () => ledger.flush() };
 }
 
 /** What stands around the steps of a turn. */
-const ARMS: Readonly<Record<string, (turn: string, task: Task) => Promise<Watcher[]>>> = {
+const ARMS: Readonly<Record<string, (arms: Arms, task: Task) => Promise<Watcher[]>>> = {
   nothing: async () => [],
-  ledger: async (turn) => [await ledgerOf(turn)],
-  "ledger and sentinel": async (turn, { declared }) => {
-    const book = await ledgerOf(turn);
+  ledger: async ({ ledgers }) => [await bookOf(ledgers.ledger)],
+  "ledger and sentinel": async ({ ledgers, sources }, { declared }) => {
+    const book = await bookOf(ledgers.both);
     const secret = new Uint8Array(32).fill(9);
-    const sources = await recordSources(await codeFiles());
     return [book, sentinel({ secret, declared, book, sources, checks: 0, wall: Date.now })];
   },
 };
@@ -124,6 +132,7 @@ const mean = (times: readonly number[]): number => times.reduce((a, b) => a + b)
 try {
   const task = await defaultVar(1e6);
   const parameters = parametersOf(task);
+  const open = await openArms();
   await turn(task, 0);
   const names = Object.keys(ARMS);
   const turns = Object.fromEntries(names.map((name) => [name, [] as Turn[]]));
@@ -132,12 +141,13 @@ try {
     // In another order each round, so that a machine that warms up favours none.
     for (let i = 0; i < names.length; i++) {
       const arm: Arm = names[(i + round) % names.length]!;
-      const done = await turn(task, at, await ARMS[arm]!(`${arm} ${round}`, task));
+      const done = await turn(task, at, await ARMS[arm]!(open, task));
       turns[arm]!.push(done);
       at += TURN;
       const [whole, inside] = [mean(done.times), done.hooks].map((ms) => ms.toFixed(1));
       console.error(`${arm}: ${whole} ms a step, ${inside} of them in hooks`);
     }
+  for (const ledger of Object.values(open.ledgers)) await ledger.close();
   const check = await checks(task, at);
   await task.release();
   const bare = turns.nothing!;
@@ -153,7 +163,7 @@ try {
         name,
         {
           milliseconds: spread(all),
-          /** Of the medians: one step in twenty takes a root, which the median leaves out. */
+          /** Of the medians: one step in forty takes a root, which the median leaves out. */
           ratioOfMedians: median(all) / usual,
           /** Of each round's turns, everything counted but checks of the gradient. */
           ratioOfTurns: spread(ratios),
@@ -168,7 +178,7 @@ try {
     what: "milliseconds of a training step of the default VAR, with and without its ledger and its sentinel, in turns",
     date: new Date().toISOString().slice(0, 10),
     model: { parameters, stateBytes: 12 * parameters },
-    ...{ rounds: ROUNDS, stepsPerTurn: TURN, rootEvery: TURN, arms },
+    ...{ rounds: ROUNDS, stepsPerTurn: TURN, rootEvery: ROOT_EVERY, arms },
     gradientChecks: { chance: CHECKS, milliseconds: spread(check), shareOfTime: checkShare },
     machine: machine({}),
   };

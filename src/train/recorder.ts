@@ -62,6 +62,8 @@ export interface Recorder extends Watcher, Book {
   note(event: string, facts?: Facts): void;
 }
 
+/** Updates between roots over everything: SHA-256 takes as long as eight sketches. */
+export const ROOT_EVERY = 40;
 /** Tensors named in one event. */
 const MOST_NAMES = 20;
 
@@ -74,7 +76,7 @@ const baseName = (file: string): string => file.split(/[\\/]/).at(-1)!;
  */
 export function recorder(options: RecorderOptions): Recorder {
   const { ledger, history, facts, sketcher, hash, hashFile, keep, clock } = options;
-  const { rootEvery = 20 } = options;
+  const { rootEvery = ROOT_EVERY } = options;
   let failed: unknown;
   /** The last update's entry: a checkpoint may follow, which wants its full root in it. */
   let pending: Facts | undefined;
