@@ -138,7 +138,8 @@ for both sides, classifier-free guidance, float32 in PyTorch. Batches of both si
 greatest, in ms. The ratio is taken of each round: above 1 we are faster. PyTorch computes the modulation of a class
 once, like us; the line below the total has it at each scale, as the released code does. Underpaint also keeps it from
 picture to picture: drawing a class for the first time takes some 0.1 s more (in "first batch"), as the weights for it
-are read from their file and not held. PyTorch's decoder runs the way that was fastest in a trial before. Peak is the largest resident memory of each process, reading the files included.
+are read from their file and not held. Of a batch Underpaint draws as many pictures at a time as are fastest, here one
+(batches.md), PyTorch all. PyTorch's decoder runs the way that was fastest in a trial before. Peak is the largest resident memory of each process, reading the files included.
 
 "Same work": tokens that are equal on both sides, once for the likeliest code everywhere (greedy) and once for the
 settings that were timed (drawn, from the same uniform numbers). A near tie that rounding decides otherwise changes

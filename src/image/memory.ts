@@ -49,13 +49,26 @@ export function pictureBytes(
 
 /** More pictures together are no faster for small models. */
 const MOST = 16;
-/** Nor more rows at the last scale: products fill the cores long before, and large results leave the caches. */
-const MOST_ROWS = 2048;
+/**
+ * Nor more numbers in a layer's result at the last scale (rows times width): the cores are full by then, and larger
+ * results leave the caches (bench/results/batches.md). One picture of d16 with guidance, sixteen of emoji64.
+ */
+const MOST_NUMBERS = 2 ** 19;
+
+/** The batch that is fastest where memory is no matter. @param options.guided two rows for a picture; default true */
+export function fastestBatch(
+  { config: { patchNums, width } }: Pick<DrawnModel, "config">,
+  { guided = true }: { guided?: boolean } = {},
+): number {
+  const rows = (guided ? 2 : 1) * Math.max(...patchNums) ** 2;
+  return Math.max(1, Math.min(MOST, Math.floor(MOST_NUMBERS / (rows * width))));
+}
+
 /** Share of the memory there is that drawing may take; the rest is for the system and for estimates that are off. */
 const SHARE = 0.8;
 
 /**
- * The largest useful batch that fits: larger ones read the weights less often, which is all they gain.
+ * The fastest batch, or the largest below it that fits.
  * @param memory bytes there are @param options.guided two rows for a picture; default true
  * @returns 1 to 16
  */
@@ -66,7 +79,6 @@ export function fittingBatch(
   const { transformer, tokenizer } = model.info.parameters;
   const images = IMAGES * decodedTogether(model.tokenizer) * imageBytes(model.tokenizer);
   const left = SHARE * memory - FLOAT * (transformer + tokenizer) - images;
-  const rows = (guided === false ? 1 : 2) * model.config.patchNums.at(-1)! ** 2;
   const fits = Math.floor(left / pictureBytes(model.config, { guided }));
-  return Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / rows), fits));
+  return Math.max(1, Math.min(fastestBatch(model, { guided }), fits));
 }

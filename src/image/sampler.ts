@@ -4,7 +4,7 @@ import type { Tensor } from "../formats/dtype.ts";
 import { type Batch, scaleLogits, startBatch } from "./batch.ts";
 import { latentSide } from "./config.ts";
 import { freeKvCache } from "./kv-cache.ts";
-import { decodedTogether } from "./memory.ts";
+import { decodedTogether, fastestBatch } from "./memory.ts";
 import type { Var } from "./model.ts";
 import {
   chanceOf,
@@ -42,7 +42,7 @@ export interface ScaleStep {
 
 /** How `drawOrders` goes about its work; none of it changes a picture. */
 export interface DrawOptions {
-  /** Pictures that go through the transformer together. Default 16. */
+  /** Pictures that go through the transformer together. Default: as many as are fastest, 1 to 16. */
   batch?: number;
   /** Stops between scales and between batches. */
   signal?: AbortSignal;
@@ -68,7 +68,7 @@ export async function* sample(model: Var, options: SampleOptions = {}): AsyncGen
 export async function* drawOrders(
   model: Var,
   orders: readonly Order[],
-  { batch = 16, signal }: DrawOptions = {},
+  { batch = fastestBatch(model), signal }: DrawOptions = {},
 ): AsyncGenerator<ScaleStep> {
   checkWhole({ batch }, 1);
   checkCount(orders.length);
@@ -119,7 +119,7 @@ export async function* generate(
   model: Var,
   options: SampleOptions = {},
 ): AsyncGenerator<Generated> {
-  const { batch = 16, first = 0, labels, count = labels?.length ?? 1 } = options;
+  const { batch = fastestBatch(model), first = 0, labels, count = labels?.length ?? 1 } = options;
   checkWhole({ batch, count }, 1);
   for (let at = 0; at < count; at += batch) {
     const n = Math.min(batch, count - at);
