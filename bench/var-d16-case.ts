@@ -50,6 +50,26 @@ export interface DrawQuestion {
   readonly trace?: boolean;
 }
 
+/** Our side: how near to a tie the draw of one token was. */
+export interface WhyQuestion extends Pick<DrawQuestion, "classes" | "guidance" | "topK" | "topP"> {
+  readonly do: "why";
+  readonly picture: number;
+  readonly scale: number;
+  readonly token: number;
+  /** What was drawn here and there. */
+  readonly ours: number;
+  readonly theirs: number;
+}
+
+export interface WhyAnswer {
+  /** Distance from the uniform number to the next bound between two codes, in probability. */
+  readonly margin: number;
+  /** Codes that the filters left. */
+  readonly left: number;
+  /** The two codes stand beside each other there: the bound between them decided. */
+  readonly areNeighbours: boolean;
+}
+
 export interface DrawAnswer {
   /** From the classes to pictures in [0, 1]. */
   readonly ms: number;

@@ -1,7 +1,7 @@
 /** What the VAR benchmark found, as tables. Measures nothing. */
 
 import type { Spread } from "./contest.ts";
-import { PRECISIONS, stagesOf } from "./var-d16-case.ts";
+import { PRECISIONS, stagesOf, type WhyAnswer } from "./var-d16-case.ts";
 
 /** Times are milliseconds of a whole batch. */
 export interface Side {
@@ -20,6 +20,15 @@ export interface Parity {
   readonly of: number;
   /** Largest difference of a pixel in [0, 1], over pictures whose tokens are all equal; null where there is none. */
   readonly image: number | null;
+}
+
+/** Where a picture first parts from the other side's. */
+export interface Split extends WhyAnswer {
+  readonly picture: number;
+  readonly scale: number;
+  readonly token: number;
+  readonly ours: number;
+  readonly theirs: number;
 }
 
 export interface Result {
@@ -43,6 +52,7 @@ export interface Result {
   readonly ratio?: Spread;
   readonly releasedRatio?: Spread;
   readonly parity?: { readonly greedy: Parity; readonly drawn: Parity };
+  readonly splits?: readonly Split[];
   readonly machine: Readonly<Record<string, unknown>>;
 }
 
@@ -122,6 +132,19 @@ export function verdicts(r: Result): string[] {
       `Same work, ${how}: ${p.equal} of ${p.of} tokens equal (${batch} x ${p.of / batch}), ${image}${verdict}.`,
     );
   }
+  for (const {
+    picture,
+    scale,
+    token,
+    ours: mine,
+    theirs,
+    margin,
+    left,
+    areNeighbours,
+  } of r.splits ?? [])
+    out.push(
+      `Picture ${picture + 1} parts at token ${token + 1} of scale ${scale + 1}: its uniform number lies ${margin.toExponential(0)} from a bound between two of ${left} codes; ${mine} here, ${theirs} there${areNeighbours ? ", its neighbour: rounding" : ""}.`,
+    );
   for (const doubt of torch?.doubts ?? []) out.push(`PyTorch was not at its best: ${doubt}.`);
   return out;
 }

@@ -4,13 +4,17 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Tensor } from "../src/formats/dtype.ts";
 import { writeSafetensors } from "../src/formats/safetensors.ts";
+import { scaleStarts } from "../src/image/config.ts";
 import { fastestBatch } from "../src/image/memory.ts";
 import type { Var } from "../src/image/model.ts";
 import { loadVarFrom } from "../src/image/node.ts";
+import { ordersOf } from "../src/image/orders.ts";
+import { RowFilter } from "../src/image/row-filter.ts";
 import { stack } from "../src/image/rows.ts";
-import { type ScaleStep, sample } from "../src/image/sampler.ts";
+import { drawOrders, type ScaleStep, sample } from "../src/image/sampler.ts";
 import type { Session } from "../src/tensor/backend.ts";
-import type { DrawAnswer, DrawQuestion, Job } from "./var-d16-case.ts";
+import { uniformsOf } from "./uniforms.ts";
+import type { DrawAnswer, DrawQuestion, Job, WhyAnswer, WhyQuestion } from "./var-d16-case.ts";
 
 const say = (facts: object) => console.log(JSON.stringify(facts));
 
@@ -114,13 +118,40 @@ async function draw({ classes, guidance, topK, topP, out }: DrawQuestion): Promi
   return { ms: end - start, stages: { ...clock.stages, choice, decoder: ms.decoder }, ids };
 }
 
+/** Draws a picture once more as far as the token, and looks where its uniform number fell. */
+async function why(question: WhyQuestion): Promise<WhyAnswer> {
+  const { classes, picture, scale, token, ours, theirs, ...how } = question;
+  const options = { labels: [classes[picture]!], first: picture, seed: job.seed, ...how };
+  const { codes } = model.config;
+  const filter = new RowFilter(codes, how);
+  const watch = (k: number, logits: Float32Array) => {
+    if (k === scale) filter.select(logits, token * codes);
+  };
+  const [order] = ordersOf(model, options);
+  for await (const step of drawOrders(model, [{ ...order!, watch }]))
+    if (step.scale >= scale) break;
+  const starts = scaleStarts(job.patchNums);
+  const uniforms = uniformsOf({ seed: job.seed, batch: picture + 1, patchNums: job.patchNums });
+  const at = picture * starts.at(-1)! + starts[scale]! + token;
+  const u = (uniforms.data as Float32Array)[at]!;
+  let [sum, margin] = [0, 1];
+  for (let i = 0; i < filter.count; i++) {
+    sum += filter.weights[i]! / filter.total;
+    margin = Math.min(margin, Math.abs(u - sum));
+  }
+  const kept = filter.codes.subarray(0, filter.count);
+  const apart = Math.abs(kept.indexOf(ours) - kept.indexOf(theirs));
+  return { margin, left: filter.count, areNeighbours: kept.includes(theirs) && apart === 1 };
+}
+
 const answers = {
-  draw: (question: DrawQuestion): Promise<object> => draw(question),
+  draw: (question: DrawQuestion | WhyQuestion): Promise<object> => draw(question as DrawQuestion),
+  why: (question: DrawQuestion | WhyQuestion): Promise<object> => why(question as WhyQuestion),
   memory: async () => ({ peak: peak(), compileMs: clock.compileMs }),
 };
 
 say({ loadMs });
 for await (const line of createInterface({ input: process.stdin })) {
   const question = JSON.parse(line) as { do: keyof typeof answers };
-  say(await answers[question.do](question as DrawQuestion));
+  say(await answers[question.do](question as DrawQuestion | WhyQuestion));
 }

@@ -14,6 +14,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { readSafetensors, writeSafetensors } from "../src/formats/safetensors.ts";
+import { scaleStarts } from "../src/image/config.ts";
 import { type Contestant, contestant, spread } from "./contest.ts";
 import { type HashedModel, hashedModel } from "./hashed-model.ts";
 import { fastEnv, machine, PYTHON } from "./machine.ts";
@@ -25,8 +26,18 @@ import {
   PRECISIONS,
   stagesOf,
   THREADS,
+  type WhyAnswer,
+  type WhyQuestion,
 } from "./var-d16-case.ts";
-import { type Parity, type Result, type Side, sheet, table, verdicts } from "./var-d16-sheet.ts";
+import {
+  type Parity,
+  type Result,
+  type Side,
+  type Split,
+  sheet,
+  table,
+  verdicts,
+} from "./var-d16-sheet.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const DEPTH = 16;
@@ -125,6 +136,27 @@ function parityOf(a: Drawn, b: Drawn): Parity {
   return parity;
 }
 
+/** The first token of each picture that differs, and how near to a tie it was. */
+async function splitsOf(
+  side: Player,
+  { ours, torch, classes }: { ours: Drawn; torch: Drawn; classes: readonly number[] },
+  patchNums: readonly number[],
+): Promise<Split[]> {
+  const starts = scaleStarts(patchNums);
+  const splits: Split[] = [];
+  for (const [picture, mine] of ours.answer.ids.entries()) {
+    const theirs = torch.answer.ids[picture]!;
+    const at = mine.findIndex((id, t) => id !== theirs[t]);
+    if (at < 0) continue;
+    const scale = starts.findLastIndex((start) => start <= at);
+    const token = at - starts[scale]!;
+    const place = { picture, scale, token, ours: mine[at]!, theirs: theirs[at]! };
+    const question: WhyQuestion = { do: "why", classes, ...TIMED, ...place };
+    splits.push({ ...place, ...(await side.side.ask<WhyAnswer>(question)) });
+  }
+  return splits;
+}
+
 /** What kept PyTorch from its best: 14 to 16 s for a picture were seen that way, instead of 4. */
 function doubtsOf({ openblas, blasFile, tuned, threads }: Record<string, unknown>): string[] {
   const doubts: string[] = [];
@@ -187,6 +219,10 @@ async function compare(model: HashedModel, settings: Settings): Promise<Result> 
       await theirs?.turn("once");
       await theirs?.turn("each");
     }
+    // In 8 bits nearly every picture parts somewhere.
+    const both = precision === "fp32" && drawn.ours && drawn.torch;
+    const pair = both && { ours: drawn.ours!, torch: drawn.torch!, classes };
+    const splits = pair ? await splitsOf(ours!, pair, patchNums) : undefined;
     const common = { batch, precision, patchNums, rounds, settings: { ...TIMED, seed: SEED } };
     const times = (ada: Ada) => theirs?.timed[ada].map((a) => a.ms) ?? [];
     const ratios = (ada: Ada) =>
@@ -210,6 +246,7 @@ async function compare(model: HashedModel, settings: Settings): Promise<Result> 
               drawn: parityOf(drawn.ours!, drawn.torch!),
             }
           : undefined,
+      splits,
       machine: {
         ...machine(theirs?.side.facts ?? {}),
         tuned: JSON.stringify(theirs?.side.facts.tuned ?? {}),
