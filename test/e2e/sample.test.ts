@@ -38,6 +38,31 @@ describe("sampling", () => {
     expect(other.map(([, bytes]) => bytes)).not.toEqual(first.map(([, bytes]) => bytes));
   });
 
+  test("with little memory the pictures are the same, drawn fewer at a time", async () => {
+    const base = ["sample", "--model", model, "--seed", "3", "--count", "4", "--out"];
+    const cwd = await newFolder();
+    for (const [out, memory] of [
+      ["little", "0.1"],
+      ["much", "64"],
+    ])
+      expect(await underpaint([...base, out!, "--memory", memory!], { cwd })).toMatchObject({
+        code: 0,
+      });
+    // Float rounding may differ with the batch, so pictures are compared where bytes would be too much to ask.
+    const [little, much] = [await contents(join(cwd, "little")), await contents(join(cwd, "much"))];
+    expect(little.map(([name]) => name)).toEqual(much.map(([name]) => name));
+    expect(little).toHaveLength(4);
+    for (const [i, [, bytes]] of little.entries()) {
+      const [a, b] = [
+        await decodePng(Buffer.from(bytes, "base64")),
+        await decodePng(Buffer.from(much[i]![1], "base64")),
+      ];
+      const far = a.data.filter((v, at) => Math.abs(v - b.data[at]!) > 1).length;
+      expect(far).toBe(0);
+    }
+    await refused([...base, "no", "--memory", "0"], /memory/);
+  });
+
   test("a picture carries how it was made, and nothing of when", async () => {
     const out = join(await newFolder(), "one.png");
     const args = ["sample", "food/noto", "--model", model, "--seed", "5", "--first", "2"];
