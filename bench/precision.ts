@@ -1,6 +1,6 @@
 /** What 8 bits cost in quality and save in time: against float32 on the same weights, beside what chance alone does. */
 
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openFeatureNet } from "../src/cli/feature-net.ts";
@@ -211,7 +211,7 @@ async function compare(
       drawn: agreement(c, d),
       decoder: spread(decoded),
       looks: { int8: look!, file: file!, seed: seed! },
-      ms: await times({ fp32, int8 }, Math.min(count, 4), rounds),
+      ms: rounds > 0 ? await times({ fp32, int8 }, Math.min(count, 4), rounds) : msBefore(name),
     };
   } finally {
     await fp32.release();
@@ -219,6 +219,12 @@ async function compare(
   }
 }
 type Row = Awaited<ReturnType<typeof compare>>;
+
+/** Times of an earlier run, for one without rounds. */
+function msBefore(name: string): { fp32: Spread; int8: Spread } {
+  const { rows } = JSON.parse(readFileSync(here("results/precision.json"), "utf8"));
+  return (rows as Row[]).find((row) => row.name === name)!.ms;
+}
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const look = ({ median }: Spread) => median.toExponential(1);

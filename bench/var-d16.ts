@@ -290,20 +290,21 @@ try {
       console.log(
         `\nbatch ${batch}, ${precision}\n\n${table(result)}\n\n${verdicts(result).join("\n")}`,
       );
-    const { date, ours } = result;
+    // Without rounds: our memory and what both drew, beside times of before.
+    const { date, ours, parity, splits } = result;
     const before = results.get(key(result));
-    if (only === "ours" && rounds === 0 && ours && before && !values.dry) {
+    if (rounds === 0 && ours && before && !values.dry) {
       const together = Math.min(batch, fastestBatch(model));
-      results.set(key(result), { ...before, peakAgain: { date, bytes: ours.peakBytes, together } });
+      const peakAgain = { date, bytes: ours.peakBytes, together };
+      results.set(key(result), { ...before, peakAgain, ...(parity && { parity, splits }) });
     }
     // Half a comparison would overwrite a whole one.
-    if (!only && !values.dry) results.set(key(result), result);
+    if (!only && rounds > 0 && !values.dry) results.set(key(result), result);
   }
 } finally {
   if (!values.keep) for (const file of model.made) rmSync(file, { force: true });
 }
-const isNew = !only || (only === "ours" && Number(values.rounds) === 0);
-if (isNew && !values.dry) {
+if ((!only || Number(values.rounds) === 0) && !values.dry) {
   const order = Object.keys(PRECISIONS);
   const all = [...results.values()].sort(
     (a, b) => a.batch - b.batch || order.indexOf(a.precision) - order.indexOf(b.precision),
