@@ -93,6 +93,13 @@ export interface Job {
   readonly top_p: number;
   readonly temperature: number;
   readonly branches: readonly { readonly from: number; readonly name: string | number }[];
+  /** Where it changes a picture. */
+  readonly edit?: {
+    readonly masked: boolean;
+    readonly keep_scales: number;
+    readonly blend: "none" | "feather" | "seamless";
+    readonly feather: number;
+  };
   readonly pictures: readonly JobPicture[];
 }
 
