@@ -44,7 +44,7 @@ const PARTS = {
     ...{ only: /^$/, clean: 0, time: false },
   },
   time: {
-    title: "Sabotages of time, on a machine that others use too",
+    title: "Sabotages of time (width 64, batch 64), on a machine that others use too",
     ...{ only: /^time/, clean: 50, time: true },
   },
 } as const;

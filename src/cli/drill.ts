@@ -3,6 +3,7 @@
 import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
 import { type CleanRow, type DrillRow, drill } from "../lab/drill/drill.ts";
+import { recordDrill } from "../lab/drill/records.ts";
 import { cleanLine } from "../lab/drill/table.ts";
 import { createWorld } from "../lab/drill/world.ts";
 import { interruptible } from "./errors.ts";
@@ -85,6 +86,11 @@ async function run(terminal: Terminal, flags: DrillFlags, signal: AbortSignal): 
       if (event.kind === "clean") honest = event.clean;
       else rows.push(event.row);
     }
+    if (!time)
+      for await (const row of recordDrill(world, { runs, only: pattern || undefined, signal })) {
+        if (json) terminal.print(JSON.stringify({ kind: "row", row }));
+        rows.push(row);
+      }
   } finally {
     shown?.clear();
   }

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { Backend } from "../../tensor/backend.ts";
 import { ortNode } from "../../tensor/backends/ort-node.ts";
 import { type DrillRow, drill } from "./drill.ts";
+import { recordDrill } from "./records.ts";
 import { drillRun } from "./run.ts";
 import { SABOTAGES } from "./sabotages.ts";
 import { cleanLine, drillTable } from "./table.ts";
@@ -48,6 +49,22 @@ test("a sabotage that does nothing is not found, and the table says so", async (
     ...{ seenBy: {}, falseAlarms: 0 },
   };
   expect(drillTable([row])).toContain("| state: idle | 100 % | **0** of 1 | 100 % | - |");
+});
+
+test("rewritten histories and updates spoiled inside are found by verifying, witnesses and audits", async () => {
+  const rows: DrillRow[] = [];
+  for await (const row of recordDrill(world, { runs: 1, only: /^history|zeroed; 30 of/ }))
+    rows.push(row);
+  const found = rows.map(({ group, found, seenBy, falseAlarms }) => ({
+    ...{ group, found, falseAlarms, by: Object.keys(seenBy)[0] },
+  }));
+  expect(found.slice(0, 4)).toEqual([
+    { group: "history", found: 1, by: "verify", falseAlarms: 0 },
+    { group: "history", found: 1, by: "witness", falseAlarms: 0 },
+    // Nobody has vouched for what comes after the witnessed head.
+    { group: "history", found: 0, by: undefined, falseAlarms: 0 },
+    { group: "inside", found: 1, by: "audit", falseAlarms: 0 },
+  ]);
 });
 
 test("the drill yields progress, clean runs and rows", async () => {

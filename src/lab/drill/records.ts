@@ -26,6 +26,8 @@ import type { World } from "./world.ts";
 
 export interface RecordOptions {
   readonly runs: number;
+  /** Only sabotages whose "group: name" fits. */
+  readonly only?: RegExp;
   readonly seed?: string;
   readonly signal?: AbortSignal;
   /** Starts a process that trains `world` into a folder with `recordRun`, printing a line for each update. */
@@ -222,9 +224,9 @@ function killed(child: ChildProcess, after: number): Promise<void> {
 
 /** Runs every case so many times; rows as they are ready. */
 export async function* recordDrill(world: World, options: RecordOptions): AsyncGenerator<DrillRow> {
-  const { runs, seed = "records", signal, victim } = options;
+  const { runs, only = /./, seed = "records", signal, victim } = options;
   for (const { group, name, rate, seenBy, run } of CASES) {
-    if (group === "process" && !victim) continue;
+    if ((group === "process" && !victim) || !only.test(`${group}: ${name}`)) continue;
     const results: Result[] = [];
     for (let i = 0; i < runs; i++) {
       signal?.throwIfAborted();
