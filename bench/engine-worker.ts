@@ -18,7 +18,7 @@ const { betas, eps, clip, ...pace } = TRAINING;
 const backend = await openBackend("ort-node");
 const started = performance.now();
 const stepper = await compileStep(
-  { ...lossOf(model), optimizer: adamw({ betas, eps }), clip },
+  { optimizer: adamw({ betas, eps }), clip, ...lossOf(model) },
   backend,
   { weights: weightsOf(model) },
 );

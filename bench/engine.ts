@@ -27,6 +27,7 @@ interface Result {
   readonly name: string;
   readonly title: string;
   readonly target?: number;
+  readonly tolerance?: number;
   readonly model: ModelConfig;
   readonly date: string;
   readonly rounds: number;
@@ -43,8 +44,8 @@ const torch = (job: string, variant: string) =>
 
 /** What PyTorch can be told to do: the optimizer in a loop or for all at once, images either way round. */
 const variantsOf = ({ kind }: ModelConfig): string[] =>
-  (kind === "gpt" ? ["contiguous"] : ["contiguous", "channels_last"]).flatMap((layout) =>
-    ["foreach", "loop"].map((fusing) => `${fusing}-${layout}`),
+  (kind === "gpt" || kind === "var" ? ["contiguous"] : ["contiguous", "channels_last"]).flatMap(
+    (layout) => ["foreach", "loop"].map((fusing) => `${fusing}-${layout}`),
   );
 
 async function take(side: Contestant, count: number): Promise<Step[]> {
@@ -96,7 +97,7 @@ async function compare(item: Case, rounds: number, given?: string): Promise<Resu
     };
     checked.ours.forEach((loss, i) => {
       const other = checked.torch[i]!;
-      if (!(Math.abs(loss - other) <= TOLERANCE * Math.abs(other)))
+      if (!(Math.abs(loss - other) <= (item.tolerance ?? TOLERANCE) * Math.abs(other)))
         throw new Error(
           `${item.name}: the loss of step ${i + 1} is ${loss}, PyTorch's ${other}; it is not the same work`,
         );
@@ -157,12 +158,14 @@ const sheet = (
 One step is forward, backward, clipping by the global norm and AdamW, in float32. Steps of both sides alternate;
 medians with least and greatest, in ms. The ratio is taken of each pair of neighbouring steps: below 1 we are faster.
 PyTorch runs the variant that was fastest in a trial before. Peak is the largest resident memory of each process.
+"VAR training" and "VQVAE training" are the graphs of our trainers as they run: VAR with input from the tokens, drop path
+and accuracies; VQVAE with L1, L2, codebook, perceptual and adversarial term with adaptive weight and LeCam, two AdamW.
 
 | step | ours | PyTorch | its variant | ratio | target | our peak, MiB | its peak, MiB |
 |---|---|---|---|---|---|---|---|
 ${results.map(row).join("\n")}
 
-Same work: over the first ${CHECKED} steps from the same weights the losses differ by at most ${Math.max(...results.map(difference)).toExponential(0)}, relative.
+Same work: over the first ${CHECKED} steps from the same weights the losses differ by at most ${Math.max(...results.filter((r) => !r.tolerance).map(difference)).toExponential(0)}, relative; where codes are chosen, and near ties fall either way, by ${Math.max(0, ...results.filter((r) => r.tolerance).map(difference)).toExponential(0)}.
 
 ${results
   .map(

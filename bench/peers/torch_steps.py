@@ -13,6 +13,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+import var_training
+import vqvae_training
 from shared import openblas, peak, read_safetensors
 
 torch.set_num_threads(2)
@@ -95,6 +97,56 @@ class Vae(nn.Module):
         return F.mse_loss(self.dec_out(F.silu(self.dec_norm(x))), images)
 
 
+def module_step(model, tensors, batch):
+    """One of the models above: its loss, to be differentiated by the caller, and its parameters."""
+    net = (Gpt if model["kind"] == "gpt" else Vae)(**model)
+    net.load_state_dict(tensors)  # strict: the same names and shapes on both sides
+    return lambda: net(*batch), dict(net.named_parameters())
+
+
+def var_step(model, tensors, batch):
+    """The transformer's trainer. The accuracies are computed and dropped, as a trainer would log them."""
+    made = var_training.scales_and_mask(model["tokenizer"]["patchNums"])
+    w, frozen = parted(tensors)
+    return lambda: var_training.loss_and_reports(batch, w, frozen, model["var"], model["tokenizer"], made)[0], w
+
+
+def parted(tensors):
+    """What is trained, and what is only looked up."""
+    frozen = {name[len("frozen.") :]: t for name, t in tensors.items() if name.startswith("frozen.")}
+    return {n: t.requires_grad_() for n, t in tensors.items() if not n.startswith("frozen.")}, frozen
+
+
+def vqvae_step(model, tensors, batch):
+    """The tokenizer's trainer: gradients of both players are there when the loss is told."""
+    w, frozen = parted(tensors)
+    images, gan_weight, real, fake = batch
+    means = {"real": real, "fake": fake}
+    return lambda: vqvae_training.joined(images, w, frozen, model["recipe"], means, gan_weight)[0], w
+
+
+STEPS = {"gpt": module_step, "vae": module_step, "var": var_step, "vqvae": vqvae_step}
+# Names that weight decay leaves alone besides biases and the like: the library's own lists.
+UNDECAYED = ("pos_", "lvl_embed", "scale_mul", "quantize.embedding")
+
+
+def optimizers(kind, params, training, foreach):
+    """Optimizers with the parameters whose joint norm is clipped, and the limit."""
+    betas, clip = (training["betas"], training["clip"]) if kind != "vqvae" else ([0.9, 0.99], 1)
+    own = {n: t for n, t in params.items() if not n.startswith("judge.")}
+    players = [(own, betas, clip)]
+    if len(own) < len(params):
+        players.append(({n: t for n, t in params.items() if n not in own}, [0.5, 0.9], 10))
+    decays = lambda n, t: t.dim() > 1 and not n.startswith(UNDECAYED) and "scale_mul" not in n
+    for named, betas, clip in players:
+        groups = [
+            {"params": [t for n, t in named.items() if decays(n, t)], "weight_decay": training["weightDecay"]},
+            {"params": [t for n, t in named.items() if not decays(n, t)], "weight_decay": 0},
+        ]
+        options = {"lr": training["lr"], "betas": betas, "eps": training["eps"], "foreach": foreach}
+        yield torch.optim.AdamW(groups, **options), list(named.values()), clip
+
+
 def main():
     with open(sys.argv[1]) as file:
         job = json.load(file)
@@ -102,30 +154,21 @@ def main():
     model, training = job["model"], job["training"]
     tensors = read_safetensors(job["tensors"])
     batch = [tensors.pop("batch." + name) for name in job["batch"]]
-    net = (Gpt if model["kind"] == "gpt" else Vae)(**model)
-    net.load_state_dict(tensors)  # strict: the same names and shapes on both sides
     if layout == "channels_last":
-        net = net.to(memory_format=torch.channels_last)
-        batch = [t.contiguous(memory_format=torch.channels_last) for t in batch]
-    params = list(net.parameters())
-    groups = [
-        {"params": [p for p in params if p.dim() > 1], "weight_decay": training["weightDecay"]},
-        {"params": [p for p in params if p.dim() <= 1], "weight_decay": 0},
-    ]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=training["lr"],
-        betas=training["betas"],
-        eps=training["eps"],
-        foreach=fusing == "foreach",
-    )
+        turned = lambda t: t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
+        tensors, batch = {n: turned(t) for n, t in tensors.items()}, [turned(t) for t in batch]
+    loss_of, params = STEPS[model["kind"]](model, tensors, batch)
+    players = list(optimizers(model["kind"], params, training, fusing == "foreach"))
 
     def step():
-        optimizer.zero_grad(set_to_none=True)
-        loss = net(*batch)
-        loss.backward()
-        nn.utils.clip_grad_norm_(params, training["clip"])
-        optimizer.step()
+        for optimizer, _, _ in players:
+            optimizer.zero_grad(set_to_none=True)
+        loss = loss_of()
+        if loss.requires_grad:
+            loss.backward()
+        for optimizer, own, clip in players:
+            nn.utils.clip_grad_norm_(own, clip)
+            optimizer.step()
         return loss.item()
 
     say = lambda **facts: print(json.dumps(facts), flush=True)

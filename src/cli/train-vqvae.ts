@@ -10,6 +10,7 @@ import {
   type VqvaeConfig,
 } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
+import type { Backend } from "../tensor/backend.ts";
 import { type Checkpoint, openRun } from "../train/run.node.ts";
 import { vqvaeTask } from "../train/vqvae.ts";
 import { VQVAE_RECIPE, type VqvaeRecipe } from "../train/vqvae-recipe.ts";
@@ -25,6 +26,7 @@ import {
 } from "./recipe-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { vqvaeCost } from "./train-cost.ts";
+import { openRebuiltJudge } from "./train-judge.ts";
 import {
   addSharedFlags,
   backendWith,
@@ -112,6 +114,7 @@ interface VqvaeFlags extends SharedFlags {
   readonly strict: boolean;
   readonly perceptual: string;
   readonly perceptualLayers?: string;
+  readonly judge?: string;
 }
 
 export function addTrainVqvae(parent: Command, terminal: Terminal): void {
@@ -151,6 +154,10 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
       "off",
     )
     .option("--perceptual-layers <names>", "Values of the ONNX file to compare, as a,b,c")
+    .option(
+      "--judge <network>",
+      "Also tell rFID of the test split, seen through lab:<data set> or a file, as in eval",
+    )
     .option("--strict", "Stop at files that are broken, tiny, CMYK, animated, ...", false)
     .option("--cosine", "Choose codes by angle instead of by distance", start.usingZnorm)
     .option("--no-attention", "Leave out the attention of the deepest level")
@@ -178,8 +185,8 @@ async function run(
     network: network ? { name: network.name, hash: network.hash } : null,
   };
   const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
-  const { threads, strict, json } = flags;
-  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network });
+  const { threads, strict, json, judge } = flags;
+  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network, judge });
   if (flags.dryRun) {
     const plan = { recipe, json, next: again, signal, open: () => source.open() };
     await printPlan(terminal, vqvaeCost(recipe.model, recipe), plan);
@@ -232,16 +239,34 @@ async function sameNetwork({ network }: VqvaeRecipe): Promise<FeatureNet | undef
 export async function vqvaeSource(
   terminal: Terminal,
   recipe: VqvaeRecipe & { readonly data: string },
-  options: SourceOptions & { strict?: boolean; network?: FeatureNet },
+  options: SourceOptions & { strict?: boolean; network?: FeatureNet; judge?: string },
 ): Promise<RunSource> {
   const { threads, strict, signal } = options;
   const network = options.network ?? (await sameNetwork(recipe));
   const size = imageSide(recipe.model);
   const data = await openSplits(terminal, recipe.data, { size, strict, signal });
   const backend = await backendWith(threads);
-  const open = (checkpoint?: Checkpoint) =>
-    vqvaeTask(recipe, data, { backend, checkpoint, network });
+  const judging = await openJudging(recipe, {
+    judge: options.judge,
+    count: data.test.count,
+    backend,
+  });
+  const open = async (checkpoint?: Checkpoint) => {
+    const judge = judging?.judge;
+    const task = await vqvaeTask(recipe, data, { backend, checkpoint, network, judge });
+    if (!judging) return task;
+    return { ...task, release: () => task.release().finally(() => judging.release()) };
+  };
   return { kind: "vqvae", data, backend, open };
+}
+
+/** The network of --judge. Whole batches of the test split are judged: so many pictures must be enough for it. */
+async function openJudging(
+  { batch }: VqvaeRecipe,
+  { judge, count, backend }: { judge: string | undefined; count: number; backend: Backend },
+) {
+  const size = Math.min(batch, count);
+  return judge && openRebuiltJudge(judge, { backend, pictures: count - (count % size) });
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */

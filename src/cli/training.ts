@@ -18,11 +18,12 @@ import { progress } from "./progress.ts";
 import { addRecipeFlags, LOOP_FLAGS, readRecipe } from "./recipe-flags.ts";
 import { addLedgerFlags, type LedgerFlags, openRunLedger } from "./run-ledger.ts";
 import { addSentinelFlags, openSentinel, type SentinelFlags } from "./run-sentinel.ts";
+import { addTrackerFlags, openTrackers, type TrackerFlags } from "./run-trackers.ts";
 import type { Terminal } from "./terminal.ts";
 import { addTrialFlags } from "./trial.ts";
 
 /** What both trainers take besides their recipe. */
-export interface SharedFlags extends LedgerFlags, SentinelFlags {
+export interface SharedFlags extends LedgerFlags, SentinelFlags, TrackerFlags {
   readonly run: string;
   readonly dryRun: boolean;
   readonly findLr?: number | true;
@@ -49,6 +50,7 @@ export function addSharedFlags(command: Command, folder: string): Command {
   addRecipeFlags(command, LOOP_FLAGS, {});
   addLedgerFlags(command);
   addSentinelFlags(command);
+  addTrackerFlags(command);
   return command;
 }
 
@@ -188,7 +190,8 @@ export async function train(
     terminal.say(line);
   };
   const sentinel = flags.sentinel && (await openSentinel(task, flags, { say, ledger }));
-  const watchers = [ledger, sentinel].filter((watcher) => !!watcher);
+  const trackers = openTrackers(flags, { run: run.folder, recipe: config, say });
+  const watchers = [ledger, sentinel, ...trackers].filter((watcher) => !!watcher);
   const lines: { [K in TrainEvent["kind"]]: (event: Extract<TrainEvent, { kind: K }>) => void } = {
     step: ({ step, metrics }) => shown.update(step, metricsLine(metrics, ["loss", options.metric])),
     evaluation: ({ step, metrics, remarks }) => {

@@ -11,6 +11,7 @@ interface Scalars {
   ints: readonly Int[];
   float: number;
   floats: readonly number[];
+  double: number;
   doubles: readonly number[];
   string: string;
   strings: readonly string[];
@@ -126,6 +127,11 @@ function float(to: Rope, no: number, value: number): void {
   to.bytes(bytesOf(Float32Array.of(value)));
 }
 
+function double(to: Rope, no: number, value: number): void {
+  to.tag(no, FIXED64);
+  to.bytes(bytesOf(Float64Array.of(value)));
+}
+
 const WRITE: {
   readonly [K in keyof Scalars]: (to: Rope, no: number, value: Scalars[K]) => void;
 } = {
@@ -133,6 +139,7 @@ const WRITE: {
   ints: (to, no, values) => values.forEach((v) => void int(to, no, v)),
   float,
   floats: (to, no, values) => values.forEach((v) => void float(to, no, v)),
+  double,
   doubles: (to, no, values) => lengthDelimited(to, no, bytesOf(Float64Array.from(values))),
   string: (to, no, value) => lengthDelimited(to, no, UTF8.encode(value)),
   strings: (to, no, values) => values.forEach((v) => void lengthDelimited(to, no, UTF8.encode(v))),
@@ -236,6 +243,7 @@ const READ: {
   ints: { wire: VARINT, one: readInt, many: "packable" },
   float: { wire: FIXED32, one: readFloat },
   floats: { wire: FIXED32, one: readFloat, many: "packable" },
+  double: { wire: FIXED64, one: readDouble },
   doubles: { wire: FIXED64, one: readDouble, many: "packable" },
   string: { wire: LENGTH, one: readText },
   strings: { wire: LENGTH, one: readText, many: "plain" },
