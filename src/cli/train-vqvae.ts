@@ -266,7 +266,8 @@ async function openJudging(
   { judge, count, backend }: { judge: string | undefined; count: number; backend: Backend },
 ) {
   const size = Math.min(batch, count);
-  return judge && openRebuiltJudge(judge, { backend, pictures: count - (count % size) });
+  if (judge === undefined) return undefined;
+  return openRebuiltJudge(judge, { backend, pictures: count - (count % size) });
 }
 
 /** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */
