@@ -83,7 +83,7 @@ const machine = { ...host(), threads: THREADS, date: new Date().toISOString().sl
 const page = `# How many pictures together
 
 Pictures drawn so many at a time with everything compiled, guidance on, each size in turn, medians with least and greatest.
-d16 has weights from a hash; emoji64 was measured while others used the machine, so only its order counts. Peak is the largest resident memory after the first batch of that size, smaller ones before it.
+d16 has weights from a hash. Peak is the largest resident memory after the first batch of that size, smaller ones before it.
 
 | model | batch | ms a picture | pictures a second | peak, GiB |
 |---|---|---|---|---|
