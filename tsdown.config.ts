@@ -28,6 +28,13 @@ export default defineConfig({
   hash: false,
   outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
   dts: true,
+  plugins: [
+    {
+      // A worker is named by its file, which bundlers of pages must find: built files end in .js.
+      name: "worker-names",
+      renderChunk: (code: string) => code.replaceAll('"./worker.ts"', '"./worker.js"'),
+    },
+  ],
   deps: { neverBundle: [/^node:/, /^onnxruntime-/, "sharp"] },
   // Shared code apart from the entries, so that no chunk takes an entry's name.
   outputOptions: { chunkFileNames: "chunks/[name].js" },

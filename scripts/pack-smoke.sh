@@ -19,10 +19,10 @@ ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --loglevel=error 
 npx --no-install underpaint doctor
 npx --no-install underpaint sample --count 2 --seed 1 --sheet sheet.png
 [ -s sheet.png ]
-# Every subpath export resolves and loads.
+# Every subpath export resolves and loads, but for the entry of a browser's worker.
 node --input-type=module -e '
 import { readFileSync } from "node:fs";
 const { exports } = JSON.parse(readFileSync("node_modules/underpaint/package.json", "utf8"));
-for (const path of Object.keys(exports).filter((p) => !p.endsWith(".json")))
+for (const path of Object.keys(exports).filter((p) => !/\.json$|\/worker$/.test(p)))
   console.log(`underpaint${path.slice(1)}`, Object.keys(await import(`underpaint${path.slice(1)}`)).length, "names");
 '

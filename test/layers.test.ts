@@ -21,13 +21,14 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   train: [...MODELS, "eval"],
   lab: [...MODELS, "train", "eval"],
   server: [...MODELS, "train", "eval", "lab"],
+  web: [...MODELS, "client", "server"],
   cli: [...MODELS, "train", "eval", "lab", "server"],
 };
 /** Files of src/ itself compose everything, except for the command line. */
 const TOP = Object.keys(BELOW).filter((layer) => layer !== "cli");
 
 /** Folders that run in a browser too; files named node.ts or *.node.ts, and backends, may use Node. */
-const BROWSER_SAFE = ["formats", "guard", "tensor", "nn", "image", "text"];
+const BROWSER_SAFE = ["formats", "guard", "tensor", "nn", "image", "text", "web"];
 const MAY_USE_NODE = /(^|[./])node\.ts$|(^|\/)backends\//;
 
 /** Layers without npm dependencies. */

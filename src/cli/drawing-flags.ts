@@ -1,6 +1,8 @@
 /** Flags of every command that draws: seed, guidance, filters, model. Draws nothing. */
 
 import type { Command } from "commander";
+import { InputError } from "../formats/errors.ts";
+import type { Branch } from "../image/orders.ts";
 import { numberFlag } from "./flags.ts";
 import { DEFAULT_MODEL } from "./package.ts";
 
@@ -15,6 +17,7 @@ export interface DrawingFlags {
   readonly temperature?: number;
   readonly unguidedLast?: number;
   readonly threads?: number;
+  readonly branch: readonly Branch[];
 }
 
 /** For flags whose default the model knows. */
@@ -40,6 +43,12 @@ export function drawingFlags(command: Command): void {
     max: 2 ** 32 - 1,
     fallback: 0,
   });
+  command.option(
+    "--branch <scale[:name]>",
+    "From this scale on (0 is 1x1) another chance, by its name (default a); may be repeated",
+    readBranch,
+    [],
+  );
   numberFlag(command, "--guidance <n>", {
     sentence: `How strongly the class is followed at the last scale; 0 for not at all; ${OWN}`,
     real: true,
@@ -75,4 +84,14 @@ export function drawingFlags(command: Command): void {
     min: 1,
     max: 1024,
   });
+}
+
+function readBranch(text: string, before: readonly Branch[]): Branch[] {
+  const [, from, name = "a"] = /^(\d+)(?::(.+))?$/.exec(text) ?? [];
+  if (from === undefined)
+    throw new InputError(
+      `--branch ${JSON.stringify(text)}: want a scale, and a name if there is to be more than one way, such as 4 or 4:b`,
+      { text },
+    );
+  return [...before, { from: Number(from), name }];
 }

@@ -128,7 +128,7 @@ describe("edit", () => {
     [["--extend", "1.5,0,0,0"], /--extend "1.5"/],
     [["--keep-scales", "9"], /keepScales must be 0 to 7/],
     [["--box", "0,0,1,1", "--label", "zebra"], /no class "zebra"/],
-    [["--box", "0,0,1,1", "--branch", "4"], /want a scale and a name/],
+    [["--box", "0,0,1,1", "--branch", "x"], /want a scale, and a name/],
     [["--box", "0,0,1,1", "--fether", "2"], /--feather/],
     [["--mask", "package.json"], /neither PNG nor JPEG nor WebP/],
   ])("refuses %j with exit code 2 and a sentence", async (args, message) => {

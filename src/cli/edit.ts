@@ -2,7 +2,8 @@
 
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
-import { greyOf, readPictureFile } from "../data/picture-file.ts";
+import { readPictureFile } from "../data/picture-file.ts";
+import { greyOf } from "../data/picture-pixels.ts";
 import { InputError } from "../formats/errors.ts";
 import { decodePng } from "../formats/png.ts";
 import { withDrawing } from "../image/drawing.ts";
@@ -14,7 +15,6 @@ import { type Box, boxMask, type Mask, maskFromAlpha, maskFromGrey } from "../im
 import { findLabel, type Label } from "../image/labels.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
-import type { Branch } from "../image/orders.ts";
 import type { ScaleStep } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
 import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
@@ -42,7 +42,6 @@ interface EditFlags extends DrawingFlags, Outputs {
   readonly blend: Blend;
   readonly feather: number;
   readonly context: number;
-  readonly branch: readonly Branch[];
   readonly json: boolean;
 }
 
@@ -154,12 +153,6 @@ export function addEdit(program: Command, terminal: Terminal): void {
     max: 100,
     fallback: 1.6,
   });
-  command.option(
-    "--branch <scale:name>",
-    "From this scale on (0 is 1x1) another chance, by its name; may be repeated",
-    readBranch,
-    [],
-  );
   drawingFlags(command);
   command
     .option(
@@ -362,15 +355,6 @@ function readBox(text: string): Box {
 }
 
 const readSides = (text: string) => numbersOf("--extend", text, { real: false });
-
-function readBranch(text: string, before: readonly Branch[]): Branch[] {
-  const [, from, name] = /^(\d+):(.+)$/.exec(text) ?? [];
-  if (from === undefined || name === undefined)
-    throw new InputError(`--branch ${JSON.stringify(text)}: want a scale and a name, such as 4:a`, {
-      text,
-    });
-  return [...before, { from: Number(from), name }];
-}
 
 function nextCommand(image: string, { model, keepScales }: EditFlags): string {
   const named = model === DEFAULT_MODEL ? "" : ` --model ${shellWord(model)}`;

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { encodePng } from "../formats/png.ts";
+import type { Branch } from "../image/orders.ts";
 import type { Precision } from "../image/precision.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 
@@ -28,6 +29,8 @@ export interface Settings {
   readonly temperature: number;
   readonly smooth: boolean;
   readonly precision: Precision;
+  /** Where chance went another way; absent where it did not. */
+  readonly branches?: readonly Branch[];
   /** Of several candidates a classifier chose this one. */
   readonly rejection?: {
     readonly share: number;

@@ -18,6 +18,7 @@ import { addSample } from "./sample.ts";
 import { addScan } from "./scan.ts";
 import { addServe } from "./serve.ts";
 import { addSign } from "./sign.ts";
+import { addStudio } from "./studio.ts";
 import type { Terminal } from "./terminal.ts";
 import { addTrain } from "./train.ts";
 import { addVerify } from "./verify.ts";
@@ -26,6 +27,7 @@ const COMMANDS = [
   addSample,
   addEdit,
   addServe,
+  addStudio,
   addTrain,
   addEval,
   addReport,

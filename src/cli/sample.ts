@@ -144,6 +144,7 @@ async function run(terminal: Terminal, { labels, flags, signal }: Job): Promise<
       ...withDrawing(model.drawing, flags),
       smooth: flags.smooth,
       precision: model.precision,
+      ...(flags.branch.length ? { branches: flags.branch } : {}),
       ...(rejection && { rejection }),
     };
     let made = 0;
@@ -220,11 +221,11 @@ async function* pictures(
     watch: Stopwatch;
   },
 ): AsyncGenerator<Made> {
-  const { first, seed } = flags;
+  const { first, seed, branch: branches } = flags;
   const drawing = withDrawing(model.drawing, flags);
   const memory = flags.memory === undefined ? freemem() : flags.memory * 2 ** 30;
   const batch = flags.batch ?? fittingBatch(model, { memory, guided: drawing.guidance > 0 });
-  const options = { ...drawing, batch, seed, moreSmooth: flags.smooth, signal };
+  const options = { ...drawing, batch, seed, branches, moreSmooth: flags.smooth, signal };
   const tokens = model.info.tokens;
   const shown: Progress & Partial<Watching> = flags.watch
     ? watching(terminal)

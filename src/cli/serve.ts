@@ -1,16 +1,16 @@
-/** `underpaint serve`: pictures over HTTP until Ctrl-C. The server itself is server/. */
+/** `underpaint serve` and what `underpaint studio` shares with it: a server until Ctrl-C. The server itself is server/. */
 
 import { appendFile, chmod } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { PRECISION_CHOICES, type PrecisionChoice } from "../image/precision.ts";
-import { newKey, startServer } from "../server/index.ts";
+import { newKey, type RunningServer, startServer } from "../server/index.ts";
 import { numberFlag } from "./flags.ts";
 import { plural } from "./format.ts";
 import { DEFAULT_MODEL, findModel, VERSION } from "./package.ts";
 import type { Terminal } from "./terminal.ts";
 import { shellWord } from "./training.ts";
 
-interface ServeFlags {
+export interface ServeFlags {
   readonly model: readonly string[];
   readonly host: string;
   readonly port: number;
@@ -33,7 +33,18 @@ const collect = (value: string, before: readonly string[]): string[] => [...befo
 export function addServe(program: Command, terminal: Terminal): void {
   const command = program
     .command("serve")
-    .description("Draws pictures over HTTP: OpenAI's image routes, jobs, training runs, metrics")
+    .description("Draws pictures over HTTP: OpenAI's image routes, jobs, training runs, metrics");
+  addServerFlags(command);
+  command
+    .option("--new-key <name>", "Adds a key to the file of --keys, prints it this once, and ends")
+    .action((flags: ServeFlags) =>
+      flags.newKey ? addKey(terminal, flags) : serve(terminal, flags),
+    );
+}
+
+/** The flags of every command that starts a server. */
+export function addServerFlags(command: Command): void {
+  command
     .option(
       "--model <name>",
       `A model to serve; may be repeated; default ${DEFAULT_MODEL}`,
@@ -48,7 +59,6 @@ export function addServe(program: Command, terminal: Terminal): void {
     .option("--folder <path>", "Where jobs and pictures are kept", "underpaint-server")
     .option("--runs <path>", "Folder of training runs to show", "runs")
     .option("--keys <file>", "File of hashed keys; requests must bear one of them")
-    .option("--new-key <name>", "Adds a key to the file of --keys, prints it this once, and ends")
     .option("--cors <origin>", "Pages of this origin may ask too; may be repeated", collect, []);
   numberFlag(command, "--port <n>", { sentence: "Port", min: 0, max: 65_535, fallback: 7860 });
   numberFlag(command, "--queue <n>", {
@@ -93,8 +103,7 @@ export function addServe(program: Command, terminal: Terminal): void {
         .choices(PRECISION_CHOICES)
         .default(PRECISION_CHOICES[0]),
     )
-    .option("--json", "Print one JSON object on stdout when it listens", false)
-    .action((flags: ServeFlags) => (flags.newKey ? addKey(terminal, flags) : run(terminal, flags)));
+    .option("--json", "Print one JSON object on stdout when it listens", false);
 }
 
 const DEFAULT_KEYS = "underpaint-keys.txt";
@@ -111,13 +120,28 @@ async function addKey(
   terminal.say(terminal.dim(`next: underpaint serve --keys ${shellWord(keys)}`));
 }
 
-async function run(terminal: Terminal, flags: ServeFlags): Promise<void> {
-  const names = flags.model.length ? flags.model : [DEFAULT_MODEL];
+async function serve(terminal: Terminal, flags: ServeFlags): Promise<void> {
+  const server = await start(terminal, flags);
+  terminal.say(
+    terminal.dim(
+      `next: curl ${server.url}/v1/images/generations -H 'Content-Type: application/json' -d '{"prompt":"food","response_format":"url"}'`,
+    ),
+  );
+  await asked(terminal, flags.grace, (signal) => server.close({ signal }));
+}
+
+/** Starts the server that the flags describe, and says where it is. */
+export async function start(
+  terminal: Terminal,
+  flags: ServeFlags,
+  { studio }: { studio?: string } = {},
+): Promise<RunningServer> {
+  const names = namesOf(flags);
   const models = names.map((name) => ({ name, files: findModel(name).files }));
   const { host, port, folder, runs, keys, queue, batch, keep, threads, precision } = flags;
   terminal.say(`loading ${names.join(", ")}`);
   const server = await startServer({
-    ...{ host, port, folder, runs, keys, queue, batch, keep, threads, precision, models },
+    ...{ host, port, folder, runs, keys, queue, batch, keep, threads, precision, models, studio },
     origins: flags.cors,
     version: VERSION,
     now: Date.now,
@@ -132,16 +156,15 @@ async function run(terminal: Terminal, flags: ServeFlags): Promise<void> {
   terminal.say(
     `serving ${names.join(", ")} at ${url}; pictures are kept in ${folder}; Ctrl-C ends it`,
   );
-  terminal.say(
-    terminal.dim(
-      `next: curl ${url}/v1/images/generations -H 'Content-Type: application/json' -d '{"prompt":"food","response_format":"url"}'`,
-    ),
-  );
-  await asked(terminal, flags.grace, (signal) => server.close({ signal }));
+  return server;
 }
 
+/** The models that the flags name. */
+export const namesOf = ({ model }: Pick<ServeFlags, "model">): readonly string[] =>
+  model.length ? model : [DEFAULT_MODEL];
+
 /** Waits for Ctrl-C or SIGTERM, then closes; a second one ends what is being drawn. */
-async function asked(
+export async function asked(
   terminal: Terminal,
   grace: number,
   close: (signal: AbortSignal) => Promise<void>,

@@ -2,8 +2,8 @@
 
 import { isCanvas } from "./drawer.ts";
 import type { Job, JobEvent } from "./job.ts";
-import type { EditSource, ServedModel } from "./protocol.ts";
-import type { JobInput } from "./store.node.ts";
+import type { ServedModel } from "./protocol.ts";
+import { editSource, type JobInput } from "./wish.ts";
 
 /** A job on its way. */
 export interface Live {
@@ -28,13 +28,6 @@ export interface Batch {
   readonly picked: { readonly live: Live; readonly place: number }[];
 }
 
-/** What an edit starts from; undefined for a job that edits nothing. */
-export function editOf({ job: { request }, input }: Live): EditSource | undefined {
-  if (!request.edit || !input) return undefined;
-  const { keepScales, blend, feather } = request.edit;
-  return { picture: input.picture, mask: input.mask, keepScales, blend, feather };
-}
-
 /** The next batch: one picture of each job in turn, of one model; a canvas goes alone. @param most pictures of a batch */
 export function nextBatch(
   lives: readonly Live[],
@@ -45,7 +38,7 @@ export function nextBatch(
   const { model } = first.job.request;
   const one = models.find(({ name }) => name === model)!;
   const canvas = (live: Live) => {
-    const edit = editOf(live);
+    const edit = editSource(live.job.request, live.input);
     return edit !== undefined && isCanvas(one.info, { edit });
   };
   if (first.alone || canvas(first))

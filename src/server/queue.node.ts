@@ -2,11 +2,12 @@
 
 import { randomBytes } from "node:crypto";
 import { InputError } from "../formats/errors.ts";
-import { type Batch, editOf, type Live, nextBatch } from "./batch.ts";
+import { type Batch, type Live, nextBatch } from "./batch.ts";
 import type { Engine } from "./engine.node.ts";
 import { isOver, type Job, type JobEvent, type JobPicture, type JobRequest, jobId } from "./job.ts";
 import type { Drawn, FromDrawer, ServedModel, Wish } from "./protocol.ts";
-import type { JobInput, JobStore } from "./store.node.ts";
+import type { JobStore } from "./store.node.ts";
+import { type JobInput, labelName, wishFor } from "./wish.ts";
 
 export interface QueueOptions {
   engine: Engine;
@@ -285,29 +286,12 @@ export class JobQueue {
     await Promise.all(lives.map((live) => this.#endIfComplete(live)));
   }
 
-  #wish({ live, place }: Batch["picked"][number]): Wish {
-    const { request } = live.job;
-    const { seed, first, drawing, branches, scales, labels } = request;
-    const label = labels[place]!;
-    const index = first + place;
-    const note = JSON.stringify({
-      format: 1,
-      model: request.model,
-      label: this.#label(request.model, label),
-      class: label,
-      seed,
-      index,
-      ...drawing,
-      precision: this.models.find(({ name }) => name === request.model)?.precision,
-      ...(branches.length ? { branches } : {}),
-      ...(request.edit ? { edit: request.edit } : {}),
-    });
-    const edit = editOf(live);
-    return { label, seed, index, drawing, branches, scales, edit, note };
+  #wish({ live: { job, input }, place }: Batch["picked"][number]): Wish {
+    return wishFor(this.#model(job.request), job.request, { place, input });
   }
 
-  #label(model: string, label: number): string {
-    return this.models.find(({ name }) => name === model)?.labels[label] ?? "none";
+  #model({ model }: JobRequest): ServedModel {
+    return this.models.find(({ name }) => name === model)!;
   }
 
   async #finish(live: Live, place: number, { png, width, height }: Drawn): Promise<void> {
@@ -318,7 +302,7 @@ export class JobQueue {
     const picture: JobPicture = {
       place,
       index: request.first + place,
-      label: this.#label(request.model, request.labels[place]!),
+      label: labelName(this.#model(request), request.labels[place]!),
       width,
       height,
     };

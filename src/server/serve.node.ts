@@ -14,6 +14,7 @@ import { runsIn } from "./http/run-files.ts";
 import type { ModelFiles } from "./protocol.ts";
 import { JobQueue } from "./queue.node.ts";
 import { openStore } from "./store.node.ts";
+import { studioFiles } from "./studio.node.ts";
 
 export interface ServeOptions {
   models: readonly ModelFiles[];
@@ -40,6 +41,8 @@ export interface ServeOptions {
   limits?: Partial<Limits>;
   threads?: number;
   precision?: PrecisionChoice;
+  /** Folder that the studio was built into, where its pages are served too; see `studioFolder`. */
+  studio?: string;
   log?: (line: string) => void;
 }
 
@@ -94,6 +97,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     origins,
     loopback: isLoopback(host),
     clock: () => performance.now(),
+    studio: options.studio ? await studioFiles(options.studio, engine.models) : undefined,
     log,
   });
   const server = await listen(app.fetch, { host, port });

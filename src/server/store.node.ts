@@ -7,12 +7,7 @@ import { decodePng, encodePng } from "../formats/png.ts";
 import type { Mask } from "../image/edit/mask.ts";
 import type { Picture } from "../image/sheet.ts";
 import { isJobId, isOver, type Job } from "./job.ts";
-
-/** What an edit starts from. */
-export interface JobInput {
-  readonly picture: Picture;
-  readonly mask?: Mask;
-}
+import type { JobInput } from "./wish.ts";
 
 /** The folder of all jobs; it is the queue's memory and the gallery. */
 export interface JobStore {

@@ -86,7 +86,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
       readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
     );
     const entries = Object.keys(exports).filter(
-      (name) => name !== "./package.json" && name !== "./server",
+      (name) => !["./package.json", "./server", "./web/worker"].includes(name),
     );
     const names = await call(page, "entries");
     expect(Object.keys(names).sort()).toEqual(entries.sort());

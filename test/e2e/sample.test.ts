@@ -63,6 +63,29 @@ describe("sampling", () => {
     await refused([...base, "no", "--memory", "0"], /memory/);
   });
 
+  test("a branch keeps the scales before it, goes another way after, and is the same each time", async () => {
+    const cwd = await newFolder();
+    const drawn = async (...branch: string[]) => {
+      const args = ["sample", "--model", model, "--seed", "3", "--scales", "scales.png", ...branch];
+      expect(await underpaint(args, { cwd })).toMatchObject({
+        code: 0,
+        stderr: expect.any(String),
+      });
+      return decodePng(await readFile(join(cwd, "scales.png")));
+    };
+    const [plain, kept, again, other] = [
+      await drawn(),
+      await drawn("--branch", "2:red"),
+      await drawn("--branch", "2:red"),
+      await drawn("--branch", "2"),
+    ];
+    expect(kept.data).toEqual(again.data);
+    expect(kept.data).not.toEqual(plain.data);
+    expect(kept.data).not.toEqual(other.data);
+    expect(JSON.parse(kept.text.underpaint!).branches).toEqual([{ from: 2, name: "red" }]);
+    await refused(["sample", "--model", model, "--branch", "two"], /--branch "two": want a scale/);
+  });
+
   test("a picture carries how it was made, and nothing of when", async () => {
     const out = join(await newFolder(), "one.png");
     const args = ["sample", "food/noto", "--model", model, "--seed", "5", "--first", "2"];

@@ -3,6 +3,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
 import { secureHeaders } from "hono/secure-headers";
+import { PAGE_POLICY, type StudioFiles } from "../studio.node.ts";
 import { allowOrigins, type KeyHash, onlyOwnNames, requireKey } from "./access.ts";
 import type { Context } from "./context.ts";
 import { type Answer, answerTo, HttpError } from "./errors.ts";
@@ -10,6 +11,7 @@ import { addJobs } from "./jobs.ts";
 import { addOpenAi } from "./openai.ts";
 import { addRuns } from "./runs.ts";
 import { refusal } from "./schemas.ts";
+import { serveStudio } from "./studio.ts";
 
 export interface AppOptions extends Context {
   readonly version: string;
@@ -21,6 +23,8 @@ export interface AppOptions extends Context {
   readonly loopback: boolean;
   /** Milliseconds that only grow. */
   readonly clock: () => number;
+  /** Pages, open to everybody that may reach the server: they hold nothing but the program. */
+  readonly studio?: StudioFiles;
   /** For errors that are our own. */
   readonly log: (line: string) => void;
 }
@@ -30,7 +34,7 @@ const SMALL_BODY = 1_000_000;
 const WITH_PICTURES = new Set(["/v1/images/edits", "/jobs"]);
 
 export function createApp(options: AppOptions): OpenAPIHono {
-  const { limits, counters, keys, origins, loopback, clock, log, version } = options;
+  const { limits, counters, keys, origins, loopback, clock, log, version, studio } = options;
   const app = new OpenAPIHono({
     defaultHook: (result) => {
       if (!result.success) throw refusal(result.error);
@@ -44,15 +48,17 @@ export function createApp(options: AppOptions): OpenAPIHono {
     await next();
     counters.request(c.req.routePath, c.res.status, (clock() - begin) / 1000);
   });
-  app.use(
+  const guarded = (policy: Readonly<Record<string, string[]>>) =>
     secureHeaders({
-      contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+      contentSecurityPolicy: { ...policy, frameAncestors: ["'none'"] },
       crossOriginOpenerPolicy: "same-origin",
-      crossOriginEmbedderPolicy: "require-corp",
-    }),
-  );
+      crossOriginEmbedderPolicy: "require-corp", // both together give pages threads
+    });
+  const [answers, pages] = [guarded({ defaultSrc: ["'none'"] }), guarded(PAGE_POLICY)];
+  app.use((c, next) => (studio?.has(c.req.path) ? pages : answers)(c, next));
   if (loopback) app.use(onlyOwnNames);
   app.use(allowOrigins(origins));
+  if (studio) app.use(serveStudio(studio));
   app.use(requireKey(keys));
   app.use(async (c, next) => {
     const maxSize = WITH_PICTURES.has(c.req.path) ? limits.body : SMALL_BODY;

@@ -1,17 +1,19 @@
 /** What the routes share: the queue, the store, limits, and how a request becomes a job. Answers nothing itself. */
 
 import { randomInt } from "node:crypto";
-import { greyOf, readPictureFile } from "../../data/picture-file.ts";
-import { InputError } from "../../formats/errors.ts";
-import { withDrawing } from "../../image/drawing.ts";
-import type { Blend } from "../../image/edit/blend.ts";
-import { checkMask, type Mask, maskFromAlpha, maskFromGrey } from "../../image/edit/mask.ts";
-import type { Branch } from "../../image/orders.ts";
+import { readPictureFile } from "../../data/picture-file.ts";
 import type { Job, JobRequest } from "../job.ts";
-import { classesFor } from "../labels.ts";
 import type { ServedModel } from "../protocol.ts";
 import type { JobQueue } from "../queue.node.ts";
-import type { JobInput, JobStore } from "../store.node.ts";
+import type { JobStore } from "../store.node.ts";
+import {
+  type Asked,
+  type DrawFields,
+  type JobInput,
+  jobInput,
+  jobRequest,
+  labelName,
+} from "../wish.ts";
 import type { Counters } from "./counters.ts";
 import { HttpError } from "./errors.ts";
 import type { RunsFolder } from "./run-files.ts";
@@ -40,27 +42,6 @@ export interface Context {
   readonly attached: Set<string>;
 }
 
-/** The fields that requests of every kind share, as they are written. */
-export interface DrawFields {
-  readonly model?: string;
-  readonly seed?: number;
-  readonly first?: number;
-  readonly guidance?: number;
-  readonly top_k?: number;
-  readonly top_p?: number;
-  readonly temperature?: number;
-  readonly keep_scales?: number;
-  readonly blend?: Blend;
-  readonly feather?: number;
-}
-
-interface Asked {
-  readonly prompts: readonly string[];
-  readonly scales: boolean;
-  readonly branches?: readonly Branch[];
-  readonly input?: JobInput;
-}
-
 /** @throws HttpError 404 with the names there are */
 export function modelNamed({ queue }: Context, name: string | undefined): ServedModel {
   const [first] = queue.models;
@@ -73,68 +54,22 @@ export function modelNamed({ queue }: Context, name: string | undefined): Served
   });
 }
 
-/** A whole job from what was asked for. @throws InputError, HttpError */
-export function jobRequest(
-  model: ServedModel,
-  fields: DrawFields,
-  { prompts, scales, branches = [], input }: Asked,
-): JobRequest {
-  const { seed = randomInt(2 ** 32), first = 0, guidance, temperature } = fields;
-  const drawing = withDrawing(model.drawing, {
-    guidance,
-    temperature,
-    topK: fields.top_k,
-    topP: fields.top_p,
-  });
-  const labels = prompts.flatMap((prompt, i) =>
-    classesFor(model, prompt, { count: 1, seed, first: first + i }),
-  );
-  const edit = input && editOf(model, fields, input);
-  return { model: model.name, labels, seed, first, drawing, branches, scales, edit };
-}
+/** A whole job from what was asked for; chance names a seed where the request does not. @throws InputError */
+export const askedJob = (model: ServedModel, fields: DrawFields, asked: Asked): JobRequest =>
+  jobRequest(model, { ...fields, seed: fields.seed ?? randomInt(2 ** 32) }, asked);
 
-function editOf(model: ServedModel, fields: DrawFields, { mask }: JobInput): JobRequest["edit"] {
-  const K = model.patchNums.length;
-  const { keep_scales = mask ? 0 : Math.floor(K / 2), blend = "seamless", feather = 0 } = fields;
-  if (keep_scales > K)
-    throw new InputError(`keep_scales must be 0 to ${K} for this model, got ${keep_scales}`, {
-      param: "keep_scales",
-    });
-  return { masked: mask !== undefined, keepScales: keep_scales, blend, feather };
-}
-
-/**
- * The picture and mask of an edit. Without a mask, transparent pixels of the picture are what is drawn; where there
- * are none either, it is varied as a whole.
- */
+/** The picture and mask of an edit, from the bytes of files. @throws InputError */
 export async function readInput(
   { limits }: Context,
   { image, mask }: { image: Uint8Array; mask?: Uint8Array },
 ): Promise<JobInput> {
   const maxPixels = limits.pixels;
   const picture = await readPictureFile(image, { what: "image", maxPixels });
-  const plain = {
-    width: picture.width,
-    height: picture.height,
-    channels: 3,
-    data: picture.data,
-  } as const;
-  const from = mask
-    ? await readPictureFile(mask, { what: "mask", maxPixels })
-    : picture.transparent
-      ? picture
-      : undefined;
-  if (!from) return { picture: plain };
-  const { width, height, alpha } = from;
-  const found: Mask = from.transparent
-    ? maskFromAlpha({ width, height, alpha })
-    : maskFromGrey({ width, height, grey: greyOf(from) });
-  checkMask(found, plain);
-  return { picture: plain, mask: found };
+  return jobInput(picture, mask && (await readPictureFile(mask, { what: "mask", maxPixels })));
 }
 
 /** The class names of a job's pictures. */
 export function labelNames({ queue }: Context, { request }: Job): string[] {
-  const labels = queue.models.find(({ name }) => name === request.model)?.labels ?? [];
-  return request.labels.map((label) => labels[label] ?? "none");
+  const model = queue.models.find(({ name }) => name === request.model);
+  return request.labels.map((label) => (model ? labelName(model, label) : "none"));
 }

@@ -4,7 +4,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { InputError } from "../../formats/errors.ts";
 import { isJobId, isOver, type Job, type JobEvent } from "../job.ts";
 import { base64, FAILURES, png, STREAM } from "./answers.ts";
-import { type Context, jobRequest, labelNames, modelNamed, readInput } from "./context.ts";
+import { askedJob, type Context, labelNames, modelNamed, readInput } from "./context.ts";
 import { HttpError } from "./errors.ts";
 import { JobBody, JobList, JobRequestBody } from "./schemas.ts";
 import { eventStream } from "./sse.ts";
@@ -99,7 +99,7 @@ export function addJobs(app: OpenAPIHono, context: Context): void {
     const prompts = body.labels ?? new Array<string>(body.count).fill(body.label ?? "");
     if (prompts.length === 0)
       throw new InputError("labels: at least one is wanted", { param: "labels" });
-    const request = jobRequest(model, body, {
+    const request = askedJob(model, body, {
       prompts,
       scales: body.scales,
       branches: body.branches,

@@ -4,15 +4,9 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Job, JobEvent } from "../job.ts";
 import { isOver } from "../job.ts";
 import type { ServedModel } from "../protocol.ts";
+import { type DrawFields, modelFacts } from "../wish.ts";
 import { base64, FAILURES, json } from "./answers.ts";
-import {
-  type Context,
-  type DrawFields,
-  jobRequest,
-  labelNames,
-  modelNamed,
-  readInput,
-} from "./context.ts";
+import { askedJob, type Context, labelNames, modelNamed, readInput } from "./context.ts";
 import { HttpError } from "./errors.ts";
 import { EditRequest, GenerationRequest, ImagesResponse, Model, ModelList } from "./schemas.ts";
 import { eventStream, type ServerEvent } from "./sse.ts";
@@ -60,19 +54,11 @@ const EDIT = createRoute({
   responses: images,
 });
 
-const modelBody = ({ name, labels, patchNums, drawing, info, precision }: ServedModel) => ({
-  id: name,
+const modelBody = (model: ServedModel) => ({
+  ...modelFacts(model),
   object: "model" as const,
   created: 0,
   owned_by: "underpaint",
-  labels: [...labels],
-  size: info.size,
-  patch_nums: [...patchNums],
-  guidance: drawing.guidance,
-  top_k: drawing.topK,
-  top_p: drawing.topP,
-  temperature: drawing.temperature,
-  precision,
 });
 
 export function addOpenAi(app: OpenAPIHono, context: Context): void {
@@ -85,7 +71,7 @@ export function addOpenAi(app: OpenAPIHono, context: Context): void {
   app.openapi(GENERATE, async (c) => {
     const fields = c.req.valid("json");
     const { model, prompts } = asked(context, fields);
-    const request = jobRequest(model, fields, { prompts, scales: wantsScales(fields) });
+    const request = askedJob(model, fields, { prompts, scales: wantsScales(fields) });
     const job = await context.queue.submit(request);
     return reply(c.req.raw, { context, job, fields, model, kind: "image_generation" });
   });
@@ -105,7 +91,7 @@ export function addOpenAi(app: OpenAPIHono, context: Context): void {
       image: await bytesOf(image),
       mask: fields.mask && (await bytesOf(fields.mask)),
     });
-    const request = jobRequest(model, fields, { prompts, scales: wantsScales(fields), input });
+    const request = askedJob(model, fields, { prompts, scales: wantsScales(fields), input });
     const job = await context.queue.submit(request, input);
     return reply(c.req.raw, { context, job, fields, model, kind: "image_edit" });
   });

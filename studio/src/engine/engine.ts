@@ -20,7 +20,7 @@ export interface StudioConfig {
 }
 
 export interface PageModel {
-  readonly name: string;
+  readonly info: ModelInfo;
   readonly var: string;
   readonly vqvae: string;
   /** Bytes of both files together. */
@@ -67,7 +67,7 @@ export interface Wait {
 /** Draws, and keeps what was drawn. */
 export interface Engine {
   readonly where: "server" | "page";
-  /** Known without loading a model, where the engine is the server; the page's loads the first one's header. */
+  /** Known without loading any. */
   models(options?: Wait): Promise<readonly ModelInfo[]>;
   /**
    * Draws, telling every scale of every picture. An abort ends the job within one scale, and the iteration with the

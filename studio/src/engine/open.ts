@@ -10,9 +10,11 @@ export async function readConfig(base = document.baseURI): Promise<StudioConfig>
   return (await response.json()) as StudioConfig;
 }
 
+/** @param key for servers that want one */
 export async function openEngine(
-  _config: StudioConfig,
+  { engine, models }: StudioConfig,
   { key }: { key?: string } = {},
 ): Promise<Engine> {
-  return serverEngine({ key });
+  if (engine === "server") return serverEngine({ key });
+  return (await import("./page.ts")).pageEngine(models);
 }

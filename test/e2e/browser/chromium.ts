@@ -64,6 +64,7 @@ export async function bundlePage(): Promise<Bundle> {
     root: HERE,
     configFile: false,
     logLevel: "silent",
+    worker: { format: "es" },
     resolve: { alias: { vitest: join(HERE, "runner.ts") } },
     plugins: [
       {
@@ -109,35 +110,62 @@ export async function openBrowser(files: Files): Promise<Browser> {
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
   const { port } = server.address() as AddressInfo;
-  const profile = await mkdtemp(join(tmpdir(), "underpaint-chromium-"));
-  const complaints: string[] = [];
-  let context: BrowserContext | undefined;
-  const close = async () => {
-    await context?.close();
+  const stop = async () => {
     server.closeAllConnections();
     await new Promise((closed) => server.close(closed));
-    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
   };
-  try {
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath: EXECUTABLE,
-      args: ARGS,
-    });
-  } catch (error) {
-    await close();
+  const launched = await launch().catch(async (error) => {
+    await stop();
     throw error;
-  }
-  const browser = context;
+  });
   return {
-    complaints,
-    close,
+    complaints: launched.complaints,
+    async close() {
+      await launched.close();
+      await stop();
+    },
     async open() {
-      const page = await browser.newPage();
-      page.on("pageerror", (error) => complaints.push(String(error)));
-      page.on("console", (m) => m.type() === "error" && complaints.push(m.text()));
+      const page = await launched.page();
       await page.goto(`http://127.0.0.1:${port}/`);
       await page.waitForFunction(() => "calls" in globalThis);
       return page;
+    },
+  };
+}
+
+/** A browser without pages. Has a life: close it. */
+export interface Launched {
+  readonly context: BrowserContext;
+  /** An empty page; what it complains of is put into `complaints`. */
+  page(): Promise<Page>;
+  readonly complaints: readonly string[];
+  close(): Promise<void>;
+}
+
+export async function launch(
+  options: Parameters<typeof chromium.launchPersistentContext>[1] = {},
+): Promise<Launched> {
+  const profile = await mkdtemp(join(tmpdir(), "underpaint-chromium-"));
+  const clear = () => rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  const complaints: string[] = [];
+  const context = await chromium
+    .launchPersistentContext(profile, { executablePath: EXECUTABLE, args: ARGS, ...options })
+    .catch(async (error) => {
+      await clear();
+      throw error;
+    });
+  return {
+    context,
+    complaints,
+    async page() {
+      const page = await context.newPage();
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("console", (m) => m.type() === "error" && complaints.push(m.text()));
+      return page;
+    },
+    async close() {
+      await context.close();
+      await clear();
     },
   };
 }

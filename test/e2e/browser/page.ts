@@ -2,7 +2,9 @@
 
 import { decodePng, encodePng } from "../../../src/formats/index.ts";
 import { openBackend } from "../../../src/tensor/backend.ts";
+import { openInPage } from "../../../src/web/index.ts";
 import { conformance } from "../../conformance/conformance.ts";
+import { type Asked, collect, requestOf, type Told } from "./requests.ts";
 import { type Outcome, runTests } from "./runner.ts";
 import { type Drawn, type DrawOptions, draw, train } from "./work.ts";
 
@@ -20,6 +22,7 @@ const ENTRIES = {
   "./train": () => import("../../../src/train/index.ts"),
   "./guard": () => import("../../../src/guard/index.ts"),
   "./client": () => import("../../../src/client.ts"),
+  "./web": () => import("../../../src/web/index.ts"),
   "./eval": () => import("../../../src/eval/index.ts"),
   "./guard/sign": () => import("../../../src/guard/sign/index.ts"),
   "./guard/ledger": () => import("../../../src/guard/ledger/index.ts"),
@@ -45,6 +48,54 @@ const calls = {
   },
 
   train: () => train("ort-web"),
+
+  /** Draws requests with the model of a worker, one after the other; tokens by picture and scale, pixels at the end. */
+  async web(folder: string, requests: readonly Asked[]): Promise<Told[]> {
+    const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
+    const model = openInPage(files, { name: folder });
+    const loaded: number[] = [];
+    for await (const { bytes, of } of model.loading()) loaded.push(bytes / of!);
+    if (loaded.at(-1) !== 1) throw new Error(`loading ended at ${loaded.at(-1)}`);
+    const all: Told[] = [];
+    for (const asked of requests) all.push(await collect(model.draw(requestOf(asked))));
+    model.close();
+    return all;
+  },
+
+  /** Stops a draw after its first scale, then draws: how many scales came, why it ended, and what came next. */
+  async webStopped(folder: string, then: Asked) {
+    const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
+    const model = openInPage(files);
+    const stop = new AbortController();
+    let scales = 0;
+    let reason = "";
+    try {
+      for await (const event of model.draw({ count: 40 }, { signal: stop.signal })) {
+        if (event.kind === "scale") scales = Math.max(scales, event.scale + 1);
+        stop.abort();
+      }
+    } catch (error) {
+      reason = (error as Error).name;
+    }
+    const next = await collect(model.draw(requestOf(then)));
+    const refused = await collect(model.draw({ label: "no such" })).catch(
+      (e: Error) => `${e.name}`,
+    );
+    model.close();
+    const closed = await collect(model.draw({})).catch((e: Error) => e.message);
+    return { scales, reason, next, refused, closed };
+  },
+
+  /** A picture through the tokenizer: sides, tokens and what is missing after each scale. */
+  async unfold(folder: string, image: readonly number[]) {
+    const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
+    const model = openInPage(files);
+    const scales = [];
+    for await (const { side, ids, lengths } of model.unfold(Uint8Array.from(image)))
+      scales.push({ side, ids: [...ids], lengths });
+    model.close();
+    return scales;
+  },
 
   /** Decodes a PNG with our code, encodes it again, and lets the browser itself decode that. */
   async png(path: string) {

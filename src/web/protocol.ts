@@ -1,0 +1,96 @@
+/** What a page and its worker say to each other; plain data. Does nothing. */
+
+import type { DrawRequest, ModelInfo } from "../client.ts";
+
+/** Where a model's two files are: addresses to fetch, or their bytes. */
+export interface WebFiles {
+  readonly var: string | Uint8Array;
+  readonly vqvae: string | Uint8Array;
+}
+
+export interface OpenCall {
+  readonly name: string;
+  readonly files: WebFiles;
+  readonly threads: number;
+}
+
+/** While the files come. */
+export interface LoadingEvent {
+  readonly kind: "loading";
+  /** Bytes that are here. */
+  readonly bytes: number;
+  /** Of how many; undefined where the server does not say. */
+  readonly of: number | undefined;
+}
+
+/** One picture of a request after one scale. */
+export interface WebScale {
+  readonly kind: "scale";
+  /** Which picture of the request, from 0. */
+  readonly place: number;
+  readonly scale: number;
+  readonly of: number;
+  /** Side of this scale's token map. */
+  readonly side: number;
+  /** Tokens of this scale, row by row; empty while a picture of another size than the model's is edited. */
+  readonly ids: Int32Array;
+  /** Entropy of each token over the largest possible, 0 to 1. Empty where nothing was drawn. */
+  readonly doubt: Float32Array;
+  readonly png: Uint8Array;
+}
+
+/** A finished picture; its PNG tells what it was drawn with. */
+export interface WebPicture {
+  readonly kind: "picture";
+  readonly place: number;
+  /** Number within the seed. */
+  readonly index: number;
+  readonly seed: number;
+  readonly label: string;
+  readonly width: number;
+  readonly height: number;
+  readonly png: Uint8Array;
+}
+
+export type DrawEvent = WebScale | WebPicture;
+
+/** What one scale of the tokenizer tells of a picture. */
+export interface UnfoldedScale {
+  readonly scale: number;
+  readonly of: number;
+  readonly side: number;
+  /** Tokens, row by row: side². */
+  readonly ids: Int32Array;
+  /** Side of the feature map. */
+  readonly mapSide: number;
+  /** Length of what is still missing at each place after this scale, row by row: mapSide². */
+  readonly missing: Float32Array;
+  /** What was missing before the first scale, all places together (root of the sum of squares), and is after this one. */
+  readonly lengths: readonly [whole: number, left: number];
+  /** The picture that the scales so far give. */
+  readonly png: Uint8Array;
+}
+
+/** Calls of a worker by name: what each takes, and what it tells. */
+export interface Calls {
+  readonly open: [OpenCall, LoadingEvent | { readonly kind: "ready"; readonly info: ModelInfo }];
+  readonly draw: [DrawRequest, DrawEvent];
+  readonly unfold: [Uint8Array, UnfoldedScale];
+}
+export type CallName = keyof Calls;
+
+export type ToWorker =
+  | { readonly id: number; readonly call: CallName; readonly argument: unknown }
+  /** Stops a call between scales, or takes it out of the row. */
+  | { readonly id: number; readonly call: "stop" };
+
+export type FromWorker =
+  | { readonly id: number; readonly kind: "event"; readonly event: unknown }
+  | { readonly id: number; readonly kind: "end" }
+  /** `input`: what was asked for is at fault. */
+  | {
+      readonly id: number;
+      readonly kind: "failed";
+      readonly message: string;
+      readonly input: boolean;
+    };

@@ -1,0 +1,148 @@
+/** The page's worker: loads one model, answers one call after the other, stops when told. Entry of a worker; exports nothing. */
+
+import type { DrawRequest } from "../client.ts";
+import { InputError } from "../formats/errors.ts";
+import { loadVar, type Var } from "../image/model.ts";
+import { drawWishes, isCanvas, served } from "../server/drawer.ts";
+import type { ServedModel } from "../server/protocol.ts";
+import {
+  type JobInput,
+  jobInput,
+  jobRequest,
+  labelName,
+  modelFacts,
+  wishFor,
+} from "../server/wish.ts";
+import { fetchFiles } from "./fetch.ts";
+import { readPicture } from "./picture.ts";
+import type { CallName, Calls, DrawEvent, FromWorker, OpenCall, ToWorker } from "./protocol.ts";
+import { unfold } from "./unfold.ts";
+
+interface Wait {
+  readonly signal: AbortSignal;
+}
+type Answers = {
+  readonly [N in CallName]: (argument: Calls[N][0], wait: Wait) => AsyncGenerator<Calls[N][1]>;
+};
+
+/** Pictures drawn together. */
+const BATCH = 16;
+/** Pictures of one request. */
+const MOST = 256;
+
+let open: { readonly model: Var; readonly facts: ServedModel } | undefined;
+function opened() {
+  if (!open) throw new Error("the model was not opened; its opening failed");
+  return open;
+}
+
+const ANSWERS: Answers = {
+  async *open({ name, files, threads }: OpenCall, { signal }) {
+    const bytes = yield* fetchFiles(files, { signal });
+    const model = await loadVar(bytes, { backend: "ort-web", threads });
+    open = { model, facts: served(name, model) };
+    yield { kind: "ready", info: modelFacts(open.facts) };
+  },
+
+  async *draw(request: DrawRequest, { signal }) {
+    const { model, facts } = opened();
+    const { labels, label = "", count = 1, scales = true, branches } = request;
+    const prompts = labels ?? new Array<string>(checkedCount(count)).fill(label);
+    checkedCount(prompts.length);
+    const seed = request.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+    const input = await inputOf(request);
+    const job = jobRequest(facts, { ...request, seed }, { prompts, scales, branches, input });
+    const canvas = job.edit && input && isCanvas(facts.info, { edit: { ...job.edit, ...input } });
+    const together = canvas ? 1 : BATCH;
+    const wishes = prompts.map((_, place) => wishFor(facts, job, { place, input }));
+    for (let at = 0; at < wishes.length; at += together) {
+      const batch = wishes.slice(at, at + together);
+      for await (const step of drawWishes(model, batch, { signal })) {
+        if (step.kind !== "scale") continue;
+        const { kind, scale, of, side } = step;
+        for (const { wish, png, ids, doubt, width, height } of step.drawn) {
+          const place = at + wish;
+          if (scales) yield { kind, place, scale, of, side, ids, doubt, png };
+          if (scale < of - 1) continue;
+          const drawn = { label: labelName(facts, job.labels[place]!), index: job.first + place };
+          const event: DrawEvent = { kind: "picture", place, seed, ...drawn, width, height, png };
+          yield event;
+        }
+      }
+    }
+  },
+
+  async *unfold(image: Uint8Array, { signal }) {
+    yield* unfold(opened().model, await readPicture(image), { signal });
+  },
+};
+
+function checkedCount(count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MOST) return count;
+  throw new InputError(`count must be 1 to ${MOST}, got ${count}`, { count });
+}
+
+async function inputOf({ image, mask }: DrawRequest): Promise<JobInput | undefined> {
+  if (!image) {
+    if (mask) throw new InputError("a mask needs an image; give both");
+    return undefined;
+  }
+  return jobInput(
+    await readPicture(image, { what: "the image" }),
+    mask && (await readPicture(mask, { what: "the mask" })),
+  );
+}
+
+// ---- calls, one after the other
+
+const send = (message: FromWorker): void => postMessage(message);
+const stops = new Map<number, AbortController>();
+let last: Promise<void> = Promise.resolve();
+
+addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  if (data.call === "stop") {
+    stops.get(data.id)?.abort();
+    return;
+  }
+  const { id, call, argument } = data;
+  const own = new AbortController();
+  stops.set(id, own);
+  last = last.then(() => answer(id, ANSWERS[call](argument as never, { signal: own.signal }), own));
+});
+
+async function answer(
+  id: number,
+  events: AsyncGenerator<unknown>,
+  { signal }: AbortController,
+): Promise<void> {
+  try {
+    signal.throwIfAborted();
+    for await (const event of events) {
+      send({ id, kind: "event", event });
+      await turn(); // a "stop" gets its turn
+      signal.throwIfAborted();
+    }
+    send({ id, kind: "end" });
+  } catch (error) {
+    const input = error instanceof InputError;
+    send({
+      id,
+      kind: "failed",
+      message: error instanceof Error ? error.message : `${error}`,
+      input,
+    });
+  } finally {
+    stops.delete(id);
+  }
+}
+
+/** Until messages that wait have been heard: a timer of its own would wait 4 ms. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
