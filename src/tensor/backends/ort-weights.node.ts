@@ -6,6 +6,7 @@ import { type CacheOptions, cachedFile, compiledFolder } from "../../formats/cac
 import {
   type FileRange,
   isLazy,
+  type LazyTensor,
   readWeight,
   type Weight,
   weightBytes,
@@ -24,6 +25,8 @@ import { MODEL_BYTES, type PlaceWeights, placeInModel } from "./ort-weights.ts";
 const FOLDER = "session.model_external_initializers_file_folder_path";
 /** Smaller constants lie in the model: a mapping has its price. */
 const LEAST = 4096;
+/** Bytes below which what has no key is put into the model. */
+const PASSING = 2 ** 20;
 /** Places in a file of ours begin at multiples of this: a cache line. */
 const ALIGN = 64;
 
@@ -72,6 +75,7 @@ function sortWeights(weights: ReadonlyMap<Value, Weight>, computedInModel: numbe
   const bytes = (some: typeof all) =>
     some.reduce((sum, [, weight]) => sum + weightBytes(weight), 0);
   const computed = held.filter(([, weight]) => isLazy(weight));
+  const isNamed = computed.some(([, weight]) => (weight as LazyTensor).key !== undefined);
   const isComputedWritten = bytes(computed) > computedInModel;
   const inMemory = bytes(held) - (isComputedWritten ? bytes(computed) : 0);
   const isAllWritten = inMemory > MODEL_BYTES / 2; // the runtime holds them twice while it compiles
@@ -81,13 +85,19 @@ function sortWeights(weights: ReadonlyMap<Value, Weight>, computedInModel: numbe
     const file = isLazy(weight) ? weight.file : undefined;
     const isSmall = weightBytes(weight) < LEAST;
     if (file && !isSmall && rootOf(file) === rootOf(first!)) mapped.push([v, file]);
-    // Small ones too: computing one may mean computing the large one beside it.
-    else if (isLazy(weight) && !file && isComputedWritten) written.set(v, weight);
+    // Small ones too: computing one may mean computing the large one beside it. But one of nameless content would make the
+    // file nameless, and so written at every start.
+    else if (isLazy(weight) && !file && isComputedWritten && !(isNamed && isPassing(weight)))
+      written.set(v, weight);
     else if (isAllWritten && !isSmall) written.set(v, weight);
     else model.set(v, weight);
   }
   return { model, mapped, written };
 }
+
+/** Computed from what was in memory: quick to compute, and nobody could find it again. */
+const isPassing = (weight: LazyTensor): boolean =>
+  weight.key === undefined && weightBytes(weight) < PASSING;
 
 /** Several drives have no common root: if anything is written on another drive, everything is. */
 function onOneDrive(

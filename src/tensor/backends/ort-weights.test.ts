@@ -177,6 +177,16 @@ describe("weights that are computed", () => {
     expect(source.readings).toBe(1);
   });
 
+  test("are found again beside a small one without a key", async () => {
+    const at = cached("mixed");
+    const wanted = await results(ortNode(), model(tensors));
+    const [W, b] = [lazily(tensors.get("W")!, "W"), lazily(tensors.get("b")!)];
+    const weights = new Map<string, Weight>([...tensors, ["W", W], ["b", b]]);
+    for (let i = 0; i < 2; i++) expect(await results(backend(at), model(weights))).toEqual(wanted);
+    expect([W.readings, b.readings]).toEqual([1, 2]);
+    expect((await readdir(at)).filter((file) => file.endsWith(".bin"))).toHaveLength(1);
+  });
+
   test("without a key leave nothing behind", async () => {
     const at = cached("passing");
     const weights = new Map<string, Weight>([...tensors, ["W", lazily(tensors.get("W")!)]]);
