@@ -130,3 +130,27 @@ test("what is allowed stays allowed", () => {
   ];
   expect(fine.flatMap(([path, text]) => violations(source(path, text)))).toEqual([]);
 });
+
+/** What the studio may use of src/: what runs in browsers and is public. Its engine also names plain data of others. */
+const STUDIO = /^src\/(client\.ts|web\/|formats\/|guard\/)/;
+const STUDIO_ENGINE = /^src\/(image\/orders|server\/job)\.ts$/;
+
+test("the studio imports only what runs in browsers, and no package but Svelte", () => {
+  const folder = join(ROOT, "studio/src");
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((path) => path.replaceAll("\\", "/"))
+    .filter((path) => /\.(ts|svelte)$/.test(path));
+  expect(files.length).toBeGreaterThan(30);
+  const wrong = files.flatMap((path) =>
+    importsOf(readFileSync(join(folder, path), "utf8"))
+      .filter((name) => {
+        if (!name.startsWith(".")) return !/^svelte(\/|$)/.test(name);
+        const target = posix.join("studio/src", posix.dirname(path), name);
+        if (target.startsWith("studio/src/")) return false;
+        const engine = path.startsWith("engine/") && STUDIO_ENGINE.test(target);
+        return !engine && (!STUDIO.test(target) || MAY_USE_NODE.test(target));
+      })
+      .map((name) => `studio/src/${path} imports ${name}`),
+  );
+  expect(wrong).toEqual([]);
+});

@@ -15,5 +15,6 @@ export function sentence(error: unknown): string | undefined {
   return error instanceof Error ? capital(error.message) : t.unknown;
 }
 
+/** But for names of files. */
 const capital = (text: string): string =>
-  `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?。]$/.test(text) ? "" : "."}`;
+  `${/^\S*\.\S/.test(text) ? text.charAt(0) : text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?。]$/.test(text) ? "" : "."}`;
