@@ -119,8 +119,9 @@ function tokenizerBeside(folder: string): string {
   return beside;
 }
 
-/** A tokenizer's file, from itself or from the folder of its run. */
+/** A tokenizer's file by its model's name, from itself, or from the folder of its model or run. */
 export function tokenizerFile(path: string): string {
+  if (isModelName(path)) return findModel(path).files.vqvae;
   const stat = statSync(path, { throwIfNoEntry: false });
   const file = stat?.isDirectory() ? join(path, MODEL_FILES.vqvae) : path;
   if (existsSync(file)) return file;

@@ -89,13 +89,13 @@ async function run(
   const given = givenFlags(command);
   const { size: typed, widths } = command.opts();
   const size: number = given.has("size") || !old ? typed : old.size;
-  const sets = await openSplits(terminal, data, { size, signal });
+  const { threads, strict } = flags;
+  const sets = await openSplits(terminal, data, { size, strict, signal });
   const model = classifierConfig(size, classifierClasses(sets.train.classes), {
     widths: given.has("widths") || !old ? widths : old.widths,
   });
   const recipe = readClassifierRecipe(command, before, { data, model });
   const again = `underpaint train classifier ${shellWord(data)} --run ${shellWord(flags.run)}`;
-  const { threads } = flags;
   if (flags.dryRun) {
     const { batch, steps } = recipe;
     const cost = classifierCost(model, countParams(classifierSpecs(model)), { batch, steps });

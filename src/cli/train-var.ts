@@ -36,7 +36,7 @@ export function addTrainVar(parent: Command, terminal: Terminal): void {
     .description("Trains a transformer to predict the next scale of a tokenizer's tokens");
   addSharedFlags(command, "runs/var").requiredOption(
     "--tokenizer <path>",
-    "The tokenizer: its file, or the folder of its run",
+    "The tokenizer: a model's name, its file, or the folder of its run",
   );
   addVarRecipeFlags(command);
   command
@@ -64,7 +64,8 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
   const size = imageSide(tokenizer.config);
   const before = earlierRecipe(flags.run);
   const unconditional = flags.unconditional ?? before?.unconditional === true;
-  const sets = await openSets(terminal, { data, unconditional }, { size, signal });
+  const { threads, strict, json } = flags;
+  const sets = await openSets(terminal, { data, unconditional }, { size, strict, signal });
   const ancestor = flags.from ? await loadAncestor(transformerFile(flags.from)) : undefined;
   const values = readVarRecipe(command, before, {
     ...{ tokenizer, unconditional },
@@ -79,7 +80,6 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
     ...values,
   };
   const again = `underpaint train var ${shellWord(data)} --tokenizer ${shellWord(flags.tokenizer)} --run ${shellWord(flags.run)}`;
-  const { threads, json } = flags;
   if (flags.dryRun) {
     const open = () => trialTask(recipe, { tokenizer, sets, threads });
     const plan = { recipe: { ...recipe }, json, next: again, signal, open };

@@ -111,7 +111,6 @@ const MODEL_FLAGS: RecipeFlags<
 };
 
 interface VqvaeFlags extends SharedFlags {
-  readonly strict: boolean;
   readonly perceptual: string;
   readonly perceptualLayers?: string;
   readonly judge?: string;
@@ -158,7 +157,6 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
       "--judge <network>",
       "Also tell rFID of the test split, seen through lab:<data set> or a file, as in eval",
     )
-    .option("--strict", "Stop at files that are broken, tiny, CMYK, animated, ...", false)
     .option("--cosine", "Choose codes by angle instead of by distance", start.usingZnorm)
     .option("--no-attention", "Leave out the attention of the deepest level")
     .option("--no-mid-attention", "Leave out the attention in the middle")
@@ -239,7 +237,7 @@ async function sameNetwork({ network }: VqvaeRecipe): Promise<FeatureNet | undef
 export async function vqvaeSource(
   terminal: Terminal,
   recipe: VqvaeRecipe & { readonly data: string },
-  options: SourceOptions & { strict?: boolean; network?: FeatureNet; judge?: string },
+  options: SourceOptions & { network?: FeatureNet; judge?: string },
 ): Promise<RunSource> {
   const { threads, strict, signal } = options;
   const network = options.network ?? (await sameNetwork(recipe));

@@ -29,6 +29,7 @@ export interface SharedFlags extends LedgerFlags, SentinelFlags, TrackerFlags {
   readonly findLr?: number | true;
   readonly json: boolean;
   readonly threads?: number;
+  readonly strict: boolean;
 }
 
 /** The argument and the flags of both trainers. */
@@ -40,7 +41,8 @@ export function addSharedFlags(command: Command, folder: string): Command {
       "Folder for recipe, metrics, checkpoint and sheets; a run that is there goes on",
       folder,
     )
-    .option("--json", "Print what happens as one JSON object per line on stdout", false);
+    .option("--json", "Print what happens as one JSON object per line on stdout", false)
+    .option("--strict", "Stop at files that are broken, tiny, CMYK, animated, ...", false);
   numberFlag(command, "--threads <n>", {
     sentence: "Processor threads, default all",
     min: 1,
@@ -91,6 +93,8 @@ export interface RunSource {
 
 export interface SourceOptions {
   readonly threads?: number;
+  /** Odd files of a folder stop the command instead of being taken or left out. */
+  readonly strict?: boolean;
   readonly signal: AbortSignal;
 }
 

@@ -39,7 +39,7 @@ export interface VarRunRecipe extends VarRecipe {
 export async function openSets(
   terminal: Terminal,
   { data, unconditional }: Pick<VarRunRecipe, "data"> & { unconditional?: boolean },
-  options: { size: number; signal: AbortSignal },
+  options: { size: number; strict?: boolean; signal: AbortSignal },
 ): Promise<RunSource["data"]> {
   const { train, test } = await openSplits(terminal, data, options);
   return unconditional ? { train: oneClass(train), test: oneClass(test) } : { train, test };

@@ -218,6 +218,11 @@ describe("training refuses what cannot work, in one sentence with exit code 2", 
       /holds a transformer, wanted a tokenizer/,
     ],
     [
+      "pictures too small for a tokenizer, one that comes along and is named",
+      ["var", pictures, "--tokenizer", "emoji64"],
+      /no readable picture for train \(\d+ broken\)/,
+    ],
+    [
       "a width that does not split",
       ["vqvae", pictures, "--channels", "33"],
       /33 x 1 = 33 channels does not split into the 32 groups/,
