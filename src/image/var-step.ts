@@ -39,7 +39,8 @@ export function classGraph({ config, weights }: VarParts, precision: Precision =
   const g = createGraph("class");
   const p = bindConstants(g, weights);
   const cond = condition(input(g, "labels", ["R"], "int64"), p); // R C
-  const first = positionsOf(p, config, 0); // 1 1 C
+  // Raster-order models share this graph, and their first map is larger than one token.
+  const first = slice(positionsOf(p, config, 0), { axis: 1, end: 1 }); // 1 1 C
   output(g, "start", add(startToken(cond, p), first));
   // The rewrite for 8 bits knows products with the matrix on the right.
   const rows = modulationRows(cond, p, config, precision === "fp32" ? linearOnce : linear);
