@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { freemem } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { figurePng } from "../lab/figure.node.ts";
 import { studyPlot } from "../lab/study/index.ts";
@@ -36,10 +37,15 @@ export async function printPlan(
 ): Promise<void> {
   const wanted = cost.stateBytes + cost.activationBytes;
   const fits = wanted < ROOM * freemem();
-  const ms = fits ? await timed(await open(), signal) : undefined;
+  let trouble = fits ? undefined : `it may take ${bytes(wanted)} of memory`;
+  const ms = await (fits ? timed(open, signal) : undefined)?.catch((error: unknown) => {
+    if (!(error instanceof InputError)) throw error;
+    trouble = error.message;
+    return undefined;
+  });
   const rows: [string, string][] =
     ms === undefined
-      ? [["time to finish", `not tried: it may take ${bytes(wanted)} of memory`]]
+      ? [["time to finish", "not tried"]]
       : [
           ["one update, on trial", duration(ms)],
           ["time to finish", duration(ms * recipe.steps)],
@@ -47,10 +53,12 @@ export async function printPlan(
   const time = ms === undefined ? {} : { msPerUpdate: ms, ms: ms * recipe.steps };
   if (json) terminal.print(JSON.stringify({ recipe, cost: { ...cost, ...time } }));
   else terminal.say(table([...costRows(cost), ...rows], { right: [1] }));
+  if (trouble) terminal.say(`mind: ${trouble}`);
   terminal.say(terminal.dim(`next: ${next}`));
 }
 
-async function timed(task: Task, signal: AbortSignal): Promise<number> {
+async function timed(open: PlanOptions["open"], signal: AbortSignal): Promise<number> {
+  const task = await open();
   try {
     return await updateTime(task, { signal });
   } finally {

@@ -89,6 +89,7 @@ const kebab = (key: string): string =>
 function flagsOf(key: string, value: unknown): string[] {
   if (key === "weightDecay" && Array.isArray(value))
     return ["--weight-decay", String(value[0]), "--weight-decay-end", String(value[1])];
+  if (key === "from") return ["--from", shellWord((value as { file: string }).file)];
   if (key === "network") return networkFlags(value as { name: string; hash: string });
   if (key === "usingZnorm") return ["--cosine"];
   if (value === false) return [`--no-${kebab(key)}`];

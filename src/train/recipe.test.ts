@@ -63,6 +63,12 @@ test("a batch that cannot be cut into so many parts is refused", async () => {
   );
 });
 
+test("a batch larger than the whole set is refused", async () => {
+  await expect(tinyTask(6, undefined, { ...tinyRecipe(6), batch: 32 })).rejects.toThrow(
+    /24 pictures to learn are fewer than a batch of 32/,
+  );
+});
+
 test.each([
   ["parts and a running mean", { accumulate: 2, ema: 0.9 }],
   ["a running mean and patience", { ema: 0.9, patience: 6 }],

@@ -121,6 +121,11 @@ export async function varTask(
       `a batch of ${batch} pictures cannot be cut into ${parts} parts; accumulate over a divisor of it`,
       { batch, parts },
     );
+  if (data.train.count < batch)
+    throw new InputError(
+      `${data.train.name}: ${data.train.count} pictures to learn are fewer than a batch of ${batch}; take a smaller --batch, or more pictures`,
+      { count: data.train.count, batch },
+    );
   const specs = varSpecs(model);
   const start = rng(seed);
   const weights = checkpoint
