@@ -14,8 +14,8 @@ const UNTIMED = 1;
 export async function updateTime(
   task: Task,
   {
-    updates = 5,
-    most = 20_000,
+    updates = 3,
+    most = 6_000,
     signal,
   }: { updates?: number; most?: number; signal?: AbortSignal } = {},
 ): Promise<number> {
