@@ -141,7 +141,7 @@ const row = (r: Result): string =>
     r.title,
     ms(r.ours.ms),
     ms(r.torch.ms),
-    r.torch.variant,
+    r.torch.variant + (Object.keys(r.torch.trials).length > 0 ? "" : ", without a trial"),
     `**${r.ratio.median.toFixed(2)}** (${r.ratio.min.toFixed(2)}-${r.ratio.max.toFixed(2)})`,
     verdict(r),
     mib(r.ours.peakBytes),

@@ -107,12 +107,16 @@ export type JobEvent =
   | { readonly kind: "state"; readonly state: JobState; readonly error?: string }
   | {
       readonly kind: "scale";
+      /** Which picture of the request, from 0. */
       readonly place: number;
+      /** k of K, from 0. */
       readonly scale: number;
       readonly of: number;
+      /** Side of this scale's token map. */
       readonly side: number;
+      /** Tokens of this scale, row by row: side². */
       readonly ids: readonly number[];
-      /** Entropy of each token over the largest possible, 0 to 1. */
+      /** How undecided the model was about each token: entropy over log V, 0 to 1. */
       readonly doubt: readonly number[];
       readonly b64_json: string;
     }

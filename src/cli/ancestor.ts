@@ -1,10 +1,9 @@
 /** Loads a transformer alone, for training that starts from it. Whole models are loaded by image/node.ts. */
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readTensorFile } from "../formats/node.ts";
 import { loadTransformer } from "../image/model.ts";
 import type { Ancestor } from "../train/fine-tune.ts";
+import { hashFiles } from "./package.ts";
 
 export interface LoadedAncestor extends Ancestor {
   readonly file: string;
@@ -15,7 +14,5 @@ export interface LoadedAncestor extends Ancestor {
 /** Any checkpoint of a VAR: ours, an official one, one of the official trainer. @throws InputError when it is none */
 export async function loadAncestor(file: string): Promise<LoadedAncestor> {
   const transformer = await loadTransformer({ ...(await readTensorFile(file)), what: file });
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return { ...transformer, file, hash: hash.digest("hex").slice(0, 16) };
+  return { ...transformer, file, hash: await hashFiles(file) };
 }

@@ -142,7 +142,15 @@ export function transformerFile(name: string): string {
     : unknownModel(name);
 }
 
-/** First 16 hex digits of SHA-256 over both files: which weights a picture came from. */
+/** First 16 hex digits of SHA-256 over files, one after the other: which weights these are. */
+export async function hashFiles(...files: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of files)
+    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** `hashFiles` over both files of a model; that of large ones is kept in the cache. */
 export async function modelHash({ files }: ModelPlace): Promise<string> {
   const paths = [files.var, files.vqvae];
   const before = seen(paths);
@@ -154,10 +162,7 @@ export async function modelHash({ files }: ModelPlace): Promise<string> {
   const key = before.map(({ is }) => is).join(", ");
   const kept = keptHash(note, key);
   if (kept) return kept;
-  const hash = createHash("sha256");
-  for (const file of paths)
-    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  const found = hash.digest("hex").slice(0, 16);
+  const found = await hashFiles(...paths);
   // Files of this moment may change once more without another time or size.
   const isSettled = before.every(({ changed }) => Date.now() - changed > SETTLED_MS);
   if (isSettled && before.some(({ size }) => size > LARGE)) await keepHash(note, key, found);

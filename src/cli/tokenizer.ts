@@ -1,7 +1,5 @@
 /** Loads a tokenizer alone, for training a transformer on its tokens. Whole models are loaded by image/node.ts. */
 
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { readTensorFile } from "../formats/node.ts";
@@ -10,6 +8,7 @@ import type { VqvaeConfig } from "../image/config.ts";
 import { inferVqvaeConfig, modelKind } from "../image/infer-config.ts";
 import { noteConfig, readNote } from "../image/note.ts";
 import { checkVqvaeWeights } from "../image/vqvae-layout.ts";
+import { hashFiles } from "./package.ts";
 
 export interface Tokenizer {
   readonly file: string;
@@ -34,9 +33,5 @@ export async function loadTokenizer(file: string): Promise<Tokenizer> {
     ? noteConfig(note, { kind: "vqvae", what: file })
     : inferVqvaeConfig(tensors, { what: file });
   const weights = checkVqvaeWeights(config, tensors, { what: file });
-  const hash = createHash("sha256")
-    .update(await readFile(file))
-    .digest("hex")
-    .slice(0, 16);
-  return { file, hash, config, weights };
+  return { file, hash: await hashFiles(file), config, weights };
 }

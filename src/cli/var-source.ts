@@ -46,7 +46,7 @@ export async function openSets(
 }
 
 /** The trainer on made-up tokens: as slow and as large as on true ones. */
-export function trialTask(
+export async function trialTask(
   recipe: VarRunRecipe,
   { tokenizer, sets, threads }: { tokenizer: Tokenizer; sets: RunSource["data"]; threads?: number },
 ): Promise<Task> {
@@ -57,9 +57,7 @@ export function trialTask(
   };
   const data = { ...sets, trainTokens: tokens(sets.train), testTokens: tokens(sets.test) };
   const draw = () => Promise.reject(new Error("a trial draws nothing"));
-  return backendWith(threads).then((backend) =>
-    varTask(recipe, data, { backend, tokenizer, draw }),
-  );
+  return varTask(recipe, data, { backend: await backendWith(threads), tokenizer, draw });
 }
 
 /** What a transformer's run is made of, by its recipe. Tokens lie in the run's folder, or are computed now. */

@@ -1,10 +1,10 @@
 /** The baselines' trainer on tiny models: they learn, and a run cut anywhere ends in the same bytes. */
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { discs } from "../../test/discs.ts";
+import { temporaryFolders } from "../../test/folders.ts";
 import { BASELINE_KINDS, type BaselineKind, baselineConfig } from "../image/baselines/index.ts";
 import { vqvaeConfig } from "../image/config.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
@@ -46,15 +46,7 @@ const recipeOf = (kind: BaselineKind, steps: number): BaselineRecipe => ({
   ...{ batch: 4, steps, lr: 3e-3, warmup: 2, variants: 1, augment: {} },
 });
 
-const folders: string[] = [];
-async function newFolder() {
-  const folder = await mkdtemp(join(tmpdir(), "underpaint-baseline-"));
-  folders.push(folder);
-  return folder;
-}
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
-});
+const newFolder = temporaryFolders();
 
 /** Trains in a folder until `until` updates; a second call goes on from the checkpoint. */
 async function train(recipe: BaselineRecipe, folder: string, until = recipe.steps, saveEvery = 3) {

@@ -27,11 +27,22 @@ interface Carry {
   readonly fresh: Tensor;
 }
 
-/** Tensors whose shape follows from scales or classes, and how they are carried over; each says what it did. */
-const CARRIED: Readonly<Record<string, (old: Tensor, carry: Carry) => string>> = {
-  pos_1LC: carryPositions,
-  "lvl_embed.weight": carryLevels,
-  "class_emb.weight": carryClasses,
+/** How a tensor whose shape follows from scales or classes is carried over where they differ. */
+interface Carrier {
+  differ(carry: Omit<Carry, "fresh">): boolean;
+  /** @returns what it did */
+  carry(old: Tensor, carry: Carry): string;
+}
+const otherSides: Carrier["differ"] = ({ from, to }) =>
+  !sameNames(from.config.patchNums, to.patchNums);
+const CARRIERS: Readonly<Record<string, Carrier>> = {
+  pos_1LC: { differ: otherSides, carry: carryPositions },
+  "lvl_embed.weight": { differ: otherSides, carry: carryLevels },
+  "class_emb.weight": {
+    differ: ({ from, to, labels }) =>
+      from.config.classes !== to.classes || !sameNames(from.labels, labels),
+    carry: carryClasses,
+  },
 };
 
 /**
@@ -55,13 +66,11 @@ export function descend(
   for (const { name, shape, kind } of varSpecs(to)) {
     if (kind === "buffer") continue;
     const old = from.weights.get(name);
-    const own = fresh.get(name)!;
-    const classes = name === "class_emb.weight" && !sameNames(from.labels, labels);
-    const sides = name !== "class_emb.weight" && !sameNames(from.config.patchNums, to.patchNums);
-    const carry = old && (!sameShape(old.shape, shape) || classes || sides) && CARRIED[name];
-    if (old && carry) {
+    const carrier = CARRIERS[name];
+    if (old && carrier?.differ({ from, to, labels })) {
+      const own = fresh.get(name)!;
       const copy = { ...own, data: Float32Array.from(own.data as Float32Array) };
-      remarks.push(`${name}: ${carry(old, { from, to, labels, fresh: copy })}`);
+      remarks.push(`${name}: ${carrier.carry(old, { from, to, labels, fresh: copy })}`);
       weights.set(name, copy);
     } else if (old && sameShape(old.shape, shape)) weights.set(name, old);
     else anew.push(name);

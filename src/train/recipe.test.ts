@@ -1,9 +1,9 @@
 /** What a VAR's recipe may ask for besides the paper's: parts of a batch, running means, early ends, other beginnings. */
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { temporaryFolders } from "../../test/folders.ts";
 import { tinyRecipe, tinyTask } from "../../test/tiny-var.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
@@ -11,15 +11,7 @@ import { type Task, type TrainEvent, trainLoop } from "./loop.ts";
 import { openRun } from "./run.node.ts";
 import type { VarRecipe } from "./var.ts";
 
-const folders: string[] = [];
-async function newFolder() {
-  const folder = await mkdtemp(join(tmpdir(), "underpaint-recipe-"));
-  folders.push(folder);
-  return folder;
-}
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
-});
+const newFolder = temporaryFolders();
 
 /** Trains in a folder, stopping after update `until`. */
 async function train(

@@ -1,10 +1,10 @@
 /** Both trainers on tiny models: they learn, and a run cut anywhere ends in the same bytes. */
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { discs } from "../../test/discs.ts";
+import { temporaryFolders } from "../../test/folders.ts";
 import { type ImageDataset, pixelsOf } from "../data/index.ts";
 import { InputError } from "../formats/errors.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
@@ -35,15 +35,7 @@ const tokenizer = vqvaeConfig({
 
 const data = { train: discs("train", 24), test: discs("test", 8) };
 
-const folders: string[] = [];
-async function newFolder() {
-  const folder = await mkdtemp(join(tmpdir(), "underpaint-train-"));
-  folders.push(folder);
-  return folder;
-}
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
-});
+const newFolder = temporaryFolders();
 
 const every = { saveEvery: 3, evaluateEvery: 6, drawEvery: 12 };
 

@@ -6,27 +6,23 @@ import type { Task } from "./loop.ts";
 
 /** The first update is slower: memory is new to it. */
 const UNTIMED = 1;
+const TIMED = 3;
+/** Milliseconds after which no further update is timed. */
+const ENOUGH = 6000;
 
-/**
- * Milliseconds of one update: the median of `updates`, fewer where they take longer than `most` milliseconds
- * together.
- */
+/** Milliseconds of one update: the median of a few, fewer where they are slow. */
 export async function updateTime(
   task: Task,
-  {
-    updates = 3,
-    most = 6_000,
-    signal,
-  }: { updates?: number; most?: number; signal?: AbortSignal } = {},
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<number> {
   const times: number[] = [];
   const begin = performance.now();
-  for (let step = 1; step <= UNTIMED + updates; step++) {
+  for (let step = 1; step <= UNTIMED + TIMED; step++) {
     signal?.throwIfAborted();
     const from = performance.now();
     await task.step(task.pace(step));
     times.push(performance.now() - from);
-    if (performance.now() - begin > most) break;
+    if (performance.now() - begin > ENOUGH) break;
   }
   const timed = (times.length > UNTIMED ? times.slice(UNTIMED) : times).sort((a, b) => a - b);
   return timed[timed.length >> 1]!;

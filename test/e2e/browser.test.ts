@@ -8,32 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodePng, encodePng } from "../../src/formats/png.ts";
 import { CASES } from "../conformance/cases.ts";
 import { SKIPPED_ON_ORT_WEB } from "../conformance/skips.ts";
+import { call, MODELS } from "./browser/calls.ts";
 import { type Browser, bundlePage, noBrowser, openBrowser } from "./browser/chromium.ts";
-import type { PageCalls } from "./browser/page.ts";
-import { type DrawOptions, draw, type ModelBytes, tinyModel, train } from "./browser/work.ts";
-
-/** Calls a function of the page; arguments and results travel as JSON. */
-const call = <Name extends keyof PageCalls>(
-  page: Page,
-  name: Name,
-  ...args: Parameters<PageCalls[Name]>
-): Promise<Awaited<ReturnType<PageCalls[Name]>>> =>
-  page.evaluate(
-    ([n, a]) =>
-      (globalThis as never as { calls: Record<string, (...args: unknown[]) => never> }).calls[n]!(
-        ...a,
-      ),
-    [name as string, args as unknown[]] as const,
-  );
-
-/** The embedded model takes part where it lies in the checkout. */
-const EMBEDDED = new URL("../../models/emoji64/", import.meta.url);
-const MODELS: Record<string, ModelBytes> = { tiny: tinyModel() };
-const halves = ["var", "vqvae"].map((half) => new URL(`${half}.safetensors`, EMBEDDED));
-if (halves.every((file) => existsSync(file))) {
-  const [transformer, vqvae] = halves.map((file) => readFileSync(file));
-  MODELS.emoji64 = { var: transformer!, vqvae: vqvae! };
-}
+import { type DrawOptions, draw, train } from "./browser/work.ts";
 
 const TEXT = { parameters: "seed 3, größer" };
 const pixels = (channels: number) => {

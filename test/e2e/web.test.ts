@@ -1,6 +1,5 @@
 /** `underpaint/web` in Chromium beside Node: the same requests, the same tokens. Skipped where there is no Chromium. */
 
-import { existsSync, readFileSync } from "node:fs";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodePng } from "../../src/formats/png.ts";
@@ -10,18 +9,9 @@ import { drawWishes, isCanvas, served } from "../../src/server/drawer.ts";
 import { jobInput, jobRequest, labelName, wishFor } from "../../src/server/wish.ts";
 import { readPicture } from "../../src/web/picture.ts";
 import type { DrawEvent } from "../../src/web/protocol.ts";
+import { call, MODELS } from "./browser/calls.ts";
 import { type Browser, bundlePage, noBrowser, openBrowser } from "./browser/chromium.ts";
-import type { PageCalls } from "./browser/page.ts";
 import { type Asked, collect, requestOf, type Told } from "./browser/requests.ts";
-import { type ModelBytes, tinyModel } from "./browser/work.ts";
-
-const EMBEDDED = new URL("../../models/emoji64/", import.meta.url);
-const MODELS: Record<string, ModelBytes> = { tiny: tinyModel() };
-const halves = ["var", "vqvae"].map((half) => new URL(`${half}.safetensors`, EMBEDDED));
-if (halves.every((file) => existsSync(file))) {
-  const [transformer, vqvae] = halves.map((file) => readFileSync(file));
-  MODELS.emoji64 = { var: transformer!, vqvae: vqvae! };
-}
 
 /** A made-up picture of a size, and a mask that draws its middle anew. */
 const png = async (size: number, at: (x: number, y: number, c: number) => number) => {
@@ -65,17 +55,6 @@ const suite = noBrowser ? describe.skip : describe;
 suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
   let browser: Browser;
   let page: Page;
-  const call = <Name extends keyof PageCalls>(
-    name: Name,
-    ...args: Parameters<PageCalls[Name]>
-  ): Promise<Awaited<ReturnType<PageCalls[Name]>>> =>
-    page.evaluate(
-      ([n, a]) =>
-        (globalThis as never as { calls: Record<string, (...args: unknown[]) => never> }).calls[n]!(
-          ...a,
-        ),
-      [name as string, args as unknown[]] as const,
-    );
 
   beforeAll(async () => {
     const files = new Map((await bundlePage()).files);
@@ -108,7 +87,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
         { label: "faces", seed: 6, image, keep_scales: 2, count: 2 },
         { label: "food", seed: 7, image: large, mask: largeHole, count: 2 },
       ];
-      const there = await call("web", name, asked);
+      const there = await call(page, "web", name, asked);
       const all = new Set<number>();
       for (const [i, one] of asked.entries()) {
         const own: Told = await collect(here(model, one));
@@ -134,8 +113,8 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
 
   test("an abort ends a draw within a scale, and the next one is drawn as ever", async () => {
     const then = { label: "food", seed: 1 };
-    const [alone] = await call("web", "tiny", [then]);
-    const stopped = await call("webStopped", "tiny", then);
+    const [alone] = await call(page, "web", "tiny", [then]);
+    const stopped = await call(page, "webStopped", "tiny", then);
     expect(stopped).toMatchObject({ scales: 1, reason: "AbortError" });
     expect(stopped.next.ids).toEqual(alone!.ids);
     expect(stopped.refused).toBe("InputError");
@@ -146,7 +125,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
     const [name] = Object.keys(MODELS).reverse(); // a trained one where it lies in the checkout
     const model = await loadVar(MODELS[name!]!, { backend: "ort-node" });
     const image = await picture(model.size);
-    const scales = await call("unfold", name!, image);
+    const scales = await call(page, "unfold", name!, image);
     const { data, width, height } = await readPicture(Uint8Array.from(image));
     const own = await encodePicture(model, { width, height, channels: 3, data });
     expect(scales.map(({ ids }) => ids)).toEqual(own.ids.map((ids) => [...ids]));
@@ -156,7 +135,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
   });
 
   test("what cannot be fetched is told in a sentence", async () => {
-    const failed = await call("web", "nowhere", [{}]).catch((error: Error) => error.message);
+    const failed = await call(page, "web", "nowhere", [{}]).catch((error: Error) => error.message);
     expect(failed).toMatch(/nowhere\/v\w+\.safetensors: the server answered 404/);
   });
 });

@@ -3,6 +3,7 @@
 import type {
   DrawRequest,
   Job,
+  JobEvent,
   JobPicture,
   ModelInfo,
   Run,
@@ -35,20 +36,8 @@ export type DrawEvent =
   | ScaleEvent
   | PictureEvent;
 
-/** A picture after one scale. */
-export interface ScaleEvent {
-  readonly kind: "scale";
-  /** Which picture of the request, from 0. */
-  readonly place: number;
-  /** k of K, from 0. */
-  readonly scale: number;
-  readonly of: number;
-  /** Side of this scale's token map. */
-  readonly side: number;
-  /** Tokens of this scale, row by row: side². Empty while a picture of another size than the model's is edited. */
-  readonly ids: readonly number[];
-  /** How undecided the model was about each token: entropy over log V, 0 to 1. Empty where nothing was drawn. */
-  readonly doubt: readonly number[];
+/** A picture after one scale, as the client tells it; no tokens and no doubt while a picture of another size is edited. */
+export interface ScaleEvent extends Omit<Extract<JobEvent, { kind: "scale" }>, "b64_json"> {
   /** The picture so far: a PNG. */
   readonly png: Blob;
 }
