@@ -4,7 +4,7 @@ import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
 import { classRows } from "./conditioning.ts";
 import { strengthAt } from "./drawing.ts";
-import { freeKvCache, type KvCache, kvCache, lastOf, nextOf, pastOf } from "./kv-cache.ts";
+import { type KvLoan, lastOf, lendKvCache, nextOf, pastOf } from "./kv-cache.ts";
 import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
 import { rowsOf, stack } from "./rows.ts";
@@ -16,7 +16,7 @@ export interface Batch {
   /** Rows per picture: 2 with guidance (all conditional rows, then all unconditional), else 1. */
   readonly copies: 1 | 2;
   readonly modulation: Tensors;
-  readonly cache: KvCache;
+  readonly loan: KvLoan;
   /** Results of the transformer and of the head, the largest scale's size: R T C and B T V flat. */
   readonly y: Float32Array;
   readonly logits: Float32Array;
@@ -41,7 +41,7 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
     orders,
     copies,
     modulation,
-    cache: kvCache(config, R),
+    loan: lendKvCache(model.kvLender, config, R),
     y: new Float32Array(R * T * config.width),
     logits: new Float32Array(orders.length * T * config.codes),
     start: start!,
@@ -60,7 +60,8 @@ export async function scaleLogits(
   batch: Batch,
   { k, x = batch.start, isLast }: { k: number; x?: Tensor; isLast: boolean },
 ): Promise<Float32Array> {
-  const { orders, cache } = batch;
+  const { orders, loan } = batch;
+  const { cache } = loan;
   const { width, codes, patchNums } = model.config;
   const K = patchNums.length;
   const [B, T] = [orders.length, x.shape[1]!];
@@ -71,7 +72,7 @@ export async function scaleLogits(
   const copies = guidedLater ? batch.copies : 1;
   const R = B * copies;
   const rows = x.shape[0]! >= R ? rowsOf(x, 0, R) : stack([x, x]); // R T C
-  if (isLast) freeKvCache(cache, k);
+  if (isLast) loan.spare(k);
   const y = part(batch.y, [R, T, width]);
   const into = { ...(isLast ? lastOf(cache, k, R) : nextOf(cache, k, R)), y };
   const transformer = await model.session("scale");
@@ -82,7 +83,7 @@ export async function scaleLogits(
     { x: rows, ...modulation, ...pastOf(cache, k, R) },
     { into, outputs: Object.keys(into) },
   );
-  if (isLast) freeKvCache(cache); // what comes next, the decoder above all, needs memory too
+  if (isLast) loan.end(); // what comes next, the decoder above all, needs memory too
   const strengths = orders.map(({ drawing }) => strengthAt(drawing, k, K));
   const data = y.data as Float32Array;
   if (copies === 2 && strengths.some((t) => t > 0)) guide(data, strengths);

@@ -2,7 +2,15 @@
 
 import { expect, test } from "vitest";
 import { varConfig } from "./config.ts";
-import { freeKvCache, kvCache, lastOf, nextOf, pastOf } from "./kv-cache.ts";
+import {
+  freeKvCache,
+  type KvLender,
+  kvCache,
+  lastOf,
+  lendKvCache,
+  nextOf,
+  pastOf,
+} from "./kv-cache.ts";
 
 const config = varConfig(2, { patchNums: [1, 2, 3, 4], width: 32, heads: 2 });
 
@@ -50,4 +58,34 @@ test("the last scale writes all blocks' keys into one place, and all values into
   expect([...places("k")][0]).not.toBe([...places("v")][0]);
   freeKvCache(cache);
   expect([...places("k")][0]!.length).toBe(0);
+});
+
+const isFree = (loan: { cache: { spare: readonly Float32Array[] } }) =>
+  loan.cache.spare.every((buffer) => buffer.length === 0);
+
+test("a lender that keeps lends a batch's memory to the next of as many rows, and to one at a time", () => {
+  const lender: KvLender = { keeps: true };
+  const [first, beside] = [lendKvCache(lender, config, 2), lendKvCache(lender, config, 2)];
+  expect(beside.cache).not.toBe(first.cache);
+  first.spare(3);
+  first.end();
+  expect(isFree(first)).toBe(false);
+  const again = lendKvCache(lender, config, 2);
+  expect(again.cache).toBe(first.cache);
+  first.end(); // a second end takes nothing from whom it is lent to now
+  expect(lendKvCache(lender, config, 2).cache).not.toBe(again.cache);
+  again.end();
+  beside.end(); // one is kept, the other freed
+  expect([isFree(again), isFree(beside)]).toEqual([false, true]);
+  const larger = lendKvCache(lender, config, 4);
+  expect([larger.cache.rows, isFree(again)]).toEqual([4, true]);
+});
+
+test("a lender that keeps nothing frees what is spare, and at the end all", () => {
+  const loan = lendKvCache({ keeps: false }, config, 1);
+  const buffers = () => loan.cache.buffers.map((set) => set.get("k.0")!.buffer.byteLength);
+  loan.spare(3);
+  expect(buffers()).toEqual([0, 14 * 32 * 4]);
+  loan.end();
+  expect(buffers()).toEqual([0, 0]);
 });

@@ -29,6 +29,7 @@ import type { KnownClasses } from "./conditioning.ts";
 import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
+import { freeKvCache, type KvLender } from "./kv-cache.ts";
 import { type ModelNote, noteConfig, readNote } from "./note.ts";
 import {
   atPrecision,
@@ -127,6 +128,8 @@ export class Var {
   readonly codebook: Tensor;
   /** What classes drawn before said; see conditioning.ts. */
   readonly knownClasses: KnownClasses = new Map();
+  /** Memory of keys and values that goes from picture to picture; whoever asked for int8 has little. */
+  readonly kvLender: KvLender;
   readonly #parts: VarParts;
   readonly #options: LoadOptions;
   readonly #sessions = new Map<GraphName, Promise<Session>>();
@@ -145,6 +148,7 @@ export class Var {
     this.labels = Object.freeze([...labels]);
     this.drawing = Object.freeze(withDrawing(USUAL_DRAWING, drawing));
     this.precision = options.precision ?? "fp32";
+    this.kvLender = { keeps: this.precision === "fp32" };
     this.codebook = parts.tokenizerWeights.get(CODEBOOK) as Tensor;
   }
 
@@ -238,6 +242,8 @@ export class Var {
     const sessions = [...this.#sessions.values()];
     this.#sessions.clear();
     this.knownClasses.clear();
+    if (this.kvLender.kept) freeKvCache(this.kvLender.kept);
+    this.kvLender.kept = undefined;
     for (const session of sessions) await (await session).release();
   }
 }

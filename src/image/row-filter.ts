@@ -98,11 +98,14 @@ export class RowFilter {
     return this.codes[this.count - 1]!; // rounding left a crumb
   }
 
-  /** Copies the finite logits, divided by the temperature, and finds the least and the largest. */
+  /** Copies the finite logits, divided by the temperature, into their buckets, and finds the least and the largest. */
   #gather(logits: Float32Array, start: number): void {
     const { codes, values } = this; // names of their own: the loops below run for every code of every token
+    const bucketOf = this.#bucketOf;
+    const tally = this.#tally.fill(0);
     const size = this.#size;
     const temperature = this.#temperature;
+    const [top, scale] = this.#rangeOf(logits, start);
     let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     let isNumber = true;
     for (let v = 0; v < size; v++) {
@@ -112,6 +115,9 @@ export class RowFilter {
       if (value < min) min = value;
       if (value > max) max = value;
       if (Number.isNaN(value)) isNumber = false;
+      const bucket = bucketIn(top, scale, value);
+      bucketOf[v] = bucket;
+      tally[bucket]!++;
     }
     if (!isNumber || max === Number.POSITIVE_INFINITY) refuse(logits, start);
     if (max === Number.NEGATIVE_INFINITY)
@@ -119,7 +125,21 @@ export class RowFilter {
     codes.set(this.#all);
     this.count = size;
     this.#max = max;
-    this.#min = min === Number.NEGATIVE_INFINITY ? this.#dropInfinite() : min;
+    this.#min = min;
+    if (min > Number.NEGATIVE_INFINITY) return;
+    this.#min = this.#dropInfinite();
+    this.#spread();
+  }
+
+  /** Largest and buckets per unit of a sample of the row: good enough to spread it, as what lies outside is let in. */
+  #rangeOf(logits: Float32Array, start: number): [top: number, scale: number] {
+    let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (let v = 0; v < this.#size; v += 16) {
+      const value = logits[start + v]!;
+      if (value < min && value > Number.NEGATIVE_INFINITY) min = value;
+      if (value > max) max = value;
+    }
+    return [max / this.#temperature, ((BUCKETS - 1) * this.#temperature) / (max - min || 1)];
   }
 
   /** Drops what is -infinity; returns the least of the others. */
@@ -138,36 +158,45 @@ export class RowFilter {
     return min;
   }
 
-  /** Drops what lies below the k-th largest; its equals stay. */
+  /** Marks what lies below the k-th largest; its equals stay. */
   #keepLargest(): void {
     const { codes, values, count } = this;
-    const tally = this.#spread();
+    const [bucketOf, tally, order] = [this.#bucketOf, this.#tally, this.#order];
     let wanted = this.#topK;
     let bucket = BUCKETS - 1;
     while (tally[bucket]! < wanted) wanted -= tally[bucket--]!;
-    const inside = this.#sortBucket(bucket);
-    const least = values[this.#order[inside - wanted]!]!;
     let kept = 0;
+    let inside = 0;
     for (let i = 0; i < count; i++) {
-      const value = values[i]!;
-      codes[kept] = codes[i]!; // written over where it is not kept: no branch to mispredict
-      values[kept] = value;
-      kept += value < least ? 0 : 1;
+      const own = bucketOf[i]!;
+      if (own < bucket) continue;
+      codes[kept] = codes[i]!;
+      values[kept] = values[i]!;
+      if (own === bucket) order[inside++] = kept;
+      kept++;
     }
     this.count = kept;
+    this.#sort(inside);
+    const least = values[order[inside - wanted]!]!;
+    for (let j = 0; values[order[j]!]! < least; j++) codes[order[j]!] = DROPPED;
     this.#min = least;
   }
 
-  /** exp(l - max) of what is left, and the sum. */
+  /** exp(l - max) of what is left, and the sum; what was marked goes. */
   #weigh(): void {
-    const { values, weights, count } = this;
+    const { codes, values, weights, count } = this;
     const max = this.#max;
+    let kept = 0;
     let total = 0;
     for (let i = 0; i < count; i++) {
+      if (codes[i] === DROPPED) continue;
       const weight = Math.exp(values[i]! - max);
-      weights[i] = weight;
+      codes[kept] = codes[i]!;
+      values[kept] = values[i]!;
+      weights[kept++] = weight;
       total += weight;
     }
+    this.count = kept;
     this.total = total;
   }
 
@@ -210,27 +239,33 @@ export class RowFilter {
     return Math.fround(this.weights[i]! * scale);
   }
 
-  /** Puts each value into its bucket, the largest into the last one; returns how many each has. */
-  #spread(): Int32Array {
+  /** Puts each value into its bucket, the largest into the last one, and counts them. */
+  #spread(): void {
     const { values, count } = this;
     const bucketOf = this.#bucketOf;
     const tally = this.#tally.fill(0);
     const [min, max] = [this.#min, this.#max];
     const scale = max > min ? (BUCKETS - 1) / (max - min) : 0;
     for (let i = 0; i < count; i++) {
-      const bucket = BUCKETS - 1 - (((max - values[i]!) * scale) | 0);
+      const bucket = bucketIn(max, scale, values[i]!);
       bucketOf[i] = bucket;
       tally[bucket]!++;
     }
-    return tally;
   }
 
-  /** The places of one bucket into `#order`, ascending by value, then by code (shell sort). Returns how many. */
+  /** The places of one bucket into `#order`, sorted. Returns how many. */
   #sortBucket(bucket: number): number {
+    const [bucketOf, order] = [this.#bucketOf, this.#order];
+    let n = 0;
+    for (let i = 0; i < this.count; i++) if (bucketOf[i] === bucket) order[n++] = i;
+    this.#sort(n);
+    return n;
+  }
+
+  /** The first n places in `#order` ascending by value, then by code (shell sort). */
+  #sort(n: number): void {
     const { values } = this;
     const order = this.#order;
-    let n = 0;
-    for (let i = 0; i < this.count; i++) if (this.#bucketOf[i] === bucket) order[n++] = i;
     for (let gap = n >> 1; gap > 0; gap = gap === 2 ? 1 : Math.floor(gap / 2.2)) {
       for (let j = gap; j < n; j++) {
         const place = order[j]!;
@@ -245,8 +280,13 @@ export class RowFilter {
         order[at] = place;
       }
     }
-    return n;
   }
+}
+
+/** 0 to BUCKETS - 1, rising with the value: the last for `top` and what is above. */
+function bucketIn(top: number, scale: number, value: number): number {
+  const below = (top - value) * scale;
+  return below >= BUCKETS - 1 ? 0 : below <= 0 ? BUCKETS - 1 : BUCKETS - 1 - (below | 0);
 }
 
 function refuse(logits: Float32Array, start: number): never {

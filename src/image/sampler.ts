@@ -3,7 +3,6 @@
 import type { Tensor } from "../formats/dtype.ts";
 import { type Batch, scaleLogits, startBatch } from "./batch.ts";
 import { latentSide } from "./config.ts";
-import { freeKvCache } from "./kv-cache.ts";
 import { decodedTogether, fastestBatch } from "./memory.ts";
 import type { Var } from "./model.ts";
 import {
@@ -100,7 +99,7 @@ export async function* drawOrders(
       };
     }
   } finally {
-    for (const { batch: left } of batches) freeKvCache(left.cache); // where the caller stopped early
+    for (const { batch: left } of batches) left.loan.end(); // where the caller stopped early
   }
 }
 

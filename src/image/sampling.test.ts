@@ -128,6 +128,7 @@ describe("filters", () => {
       (n) => chance.fillNormal(n, { std: 8 }),
       (n) => chance.fillUniform(n).map((v) => Math.floor(8 * v)), // eight levels
       (n) => chance.fillNormal(n, { std: 1e-3 }).map((v, i) => (i === 7 ? 1000 : v)), // one bucket takes nearly all
+      (n) => chance.fillNormal(n).map((v, i) => (i % 16 === 3 ? 1e20 * v : v)), // far outside what a sample shows
       (n) => n.fill(3),
     ];
     for (const fill of shapes) {

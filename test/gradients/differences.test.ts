@@ -92,7 +92,7 @@ test("where keeps the branch not taken out of it, even where that one is infinit
 });
 
 test("a zero row has a finite gradient through l2Normalize", async () => {
-  const slopes = await slopeAt([0, 0, 0], (x) => o.mul(o.l2Normalize(x, 1e-3), 2));
+  const slopes = await slopeAt([0, 0, 0], (x) => o.mul(o.l2Normalize(x, { eps: 1e-3 }), 2));
   expect(slopes.map((s) => Math.round(s))).toEqual([2000, 2000, 2000]);
 });
 

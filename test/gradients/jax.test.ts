@@ -111,8 +111,9 @@ const PAIRS: Readonly<Record<string, Pair>> = {
     (x) => o.layerNorm(x, { eps: 1e-3 }),
     (x) => standardize(x, 1e-3),
   ),
-  l2Normalize: unary(o.l2Normalize, (x) =>
-    x.ref.div(np.sqrt(np.sum(np.square(x), -1, { keepdims: true }))),
+  l2Normalize: unary(
+    (x) => o.l2Normalize(x),
+    (x) => x.ref.div(np.sqrt(np.sum(np.square(x), -1, { keepdims: true }))),
   ),
   transpose: {
     feeds: { x: f("x", [2, 3, 4]), w: f("wt", [4, 2, 3]) },

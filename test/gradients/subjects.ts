@@ -350,8 +350,8 @@ export const SUBJECTS: Readonly<Record<string, Subjects>> = {
     build: ({ x, w, b }) => o.groupNorm(x!, { weight: w!, bias: b!, groups, eps: 0.01 }),
   })),
   l2Normalize: subjectsOf(positive, (n, r) => ({
-    feeds: { x: floats(r, [n, 3], { low: 0.2, high: 2 }) },
-    build: ({ x }) => o.l2Normalize(x!),
+    feeds: { x: floats(r, [n, 3], { low: 0.2, high: 2 }), length: floats(r, [n, 1]) },
+    build: ({ x, length }) => o.add(o.l2Normalize(x!), o.l2Normalize(x!, { length: length! })),
   })),
   gather: lookups,
   gatherElements: picks,
