@@ -47,7 +47,9 @@ const checkMachine = (): Finding => ({
 });
 
 /** Sides of the square matrices that are multiplied; the reference's plain loops get a small one. */
-const BACKENDS: Readonly<Record<BackendName, { side: number; help: string }>> = {
+const BACKENDS: Readonly<
+  Record<Exclude<BackendName, "ort-webgpu">, { side: number; help: string }>
+> = {
   "ort-node": {
     side: 512,
     help: "npm install onnxruntime-node (the slower ort-web is used meanwhile)",

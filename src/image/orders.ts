@@ -108,11 +108,23 @@ export function checkCount(count: number): void {
     );
 }
 
-/** @throws InputError where the order is no order */
-export function checkOrder({ seed, index, branches }: Order): void {
+/** @throws InputError where the order is no order for a model of so many scales */
+export function checkOrder({ seed, index, branches }: Order, scales: number): void {
   checkWhole({ index }, 0);
   checkSeed(seed);
-  for (const { from } of branches) checkWhole({ "a branch's scale": from }, 0);
+  checkBranches(branches, scales);
+}
+
+/** @throws InputError for a branch that would change nothing, or cannot be */
+export function checkBranches(branches: readonly Branch[], scales: number): void {
+  for (const { from } of branches) {
+    checkWhole({ "a branch's scale": from }, 0);
+    if (from >= scales)
+      throw new InputError(
+        `a branch must start at scale 0 to ${scales - 1}, this model has ${scales}, got ${from}; name an earlier one`,
+        { from, scales, param: "branches" },
+      );
+  }
 }
 
 function checkSeed(seed: Order["seed"]): void {

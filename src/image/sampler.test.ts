@@ -148,6 +148,8 @@ test.each<[SampleOptions, RegExp]>([
   [{ seed: 0.5 }, /seed must be a whole number or a text, got 0.5/],
   [{ batch: 0 }, /batch must be/],
   [{ topP: 2 }, /top-p/],
+  [{ branches: [{ from: 3, name: "a" }] }, /must start at scale 0 to 2, this model has 3, got 3/],
+  [{ branches: [{ from: -1, name: "a" }] }, /a branch's scale must be a whole number/],
 ])("%o is refused in a sentence", async (options, message) => {
   const attempt = steps(await model(), options);
   await expect(attempt).rejects.toThrow(InputError);

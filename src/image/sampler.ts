@@ -71,7 +71,7 @@ export async function* drawOrders(
 ): AsyncGenerator<ScaleStep> {
   checkWhole({ batch }, 1);
   checkCount(orders.length);
-  for (const order of orders) checkOrder(order);
+  for (const order of orders) checkOrder(order, model.patchNums.length);
   const K = model.patchNums.length;
   signal?.throwIfAborted();
   const batches: Progress[] = [];

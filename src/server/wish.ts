@@ -5,7 +5,7 @@ import { InputError } from "../formats/errors.ts";
 import { withDrawing } from "../image/drawing.ts";
 import type { Blend } from "../image/edit/blend.ts";
 import { checkMask, type Mask, maskFromAlpha, maskFromGrey } from "../image/edit/mask.ts";
-import type { Branch } from "../image/orders.ts";
+import { type Branch, checkBranches } from "../image/orders.ts";
 import type { Picture } from "../image/sheet.ts";
 import type { JobRequest } from "./job.ts";
 import { classesFor } from "./labels.ts";
@@ -46,6 +46,7 @@ export function jobRequest(
   { prompts, scales, branches = [], input }: Asked,
 ): JobRequest {
   const { first = 0, guidance, temperature } = fields;
+  checkBranches(branches, model.patchNums.length);
   const drawing = withDrawing(model.drawing, {
     guidance,
     temperature,

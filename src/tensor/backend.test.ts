@@ -39,8 +39,12 @@ test("a backend asked for by name is not replaced by another", async () => {
   await expect(openBackend("ort-node")).rejects.toThrow();
   expect((await openBackend("reference")).name).toBe("reference");
   await expect(openBackend("cuda" as never)).rejects.toThrow(
-    'backend "cuda" is unknown; use one of ort-node, ort-web, reference',
+    'backend "cuda" is unknown; use one of ort-node, ort-web, ort-webgpu, reference',
   );
+});
+
+test("WebGPU is a browser's, which Node says", async () => {
+  await expect(openBackend("ort-webgpu")).rejects.toThrow(/ort-webgpu needs a browser/);
 });
 
 function small() {

@@ -6,7 +6,7 @@ import { bindDims, sizeOfDim } from "./dims.ts";
 import { type Graph, nameList, type Value } from "./graph.ts";
 import { formatShape, ShapeError } from "./shape.ts";
 
-export type BackendName = "ort-node" | "ort-web" | "reference";
+export type BackendName = "ort-node" | "ort-web" | "ort-webgpu" | "reference";
 export type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface CompileOptions {
@@ -70,6 +70,7 @@ const BACKENDS: Readonly<Record<BackendName, OpenBackend>> = {
   "ort-node": async ({ firstUse }) =>
     (await import("./backends/ort-node.ts")).ortNode({ weights: { making: firstUse } }),
   "ort-web": async () => (await import("./backends/ort-web.ts")).ortWeb(),
+  "ort-webgpu": async () => (await import("./backends/ort-webgpu.ts")).ortWebGpu(),
   reference: async () => (await import("./backends/reference.ts")).reference(),
 };
 

@@ -1,13 +1,16 @@
-/** A model in the page: the drawing runs in a worker, on WebAssembly, without a server. Browsers only. */
+/** A model in the page: the drawing runs in a worker, on WebAssembly or WebGPU, without a server. Browsers only. */
 
 import type { DrawRequest, ModelInfo } from "../client.ts";
 import { InputError } from "../formats/errors.ts";
 import type {
+  BackendChoice,
   CallName,
   Calls,
   DrawEvent,
   FromWorker,
   LoadingEvent,
+  MovedEvent,
+  RunsOn,
   ToWorker,
   UnfoldedScale,
   WebFiles,
@@ -15,8 +18,11 @@ import type {
 
 export type { DrawRequest, ModelInfo } from "../client.ts";
 export type {
+  BackendChoice,
   DrawEvent,
   LoadingEvent,
+  Reason,
+  RunsOn,
   UnfoldedScale,
   WebFiles,
   WebPicture,
@@ -28,6 +34,11 @@ export interface WebOptions {
   name?: string;
   /** Default every core where the page is cross-origin isolated (COOP and COEP headers), else 1: more need shared memory. */
   threads?: number;
+  /**
+   * Where it runs. "auto": WebGPU for a large model where a trial on a graphics processor is twice as fast, else
+   * WebAssembly. "webgpu": there wherever it works. `runsOn` tells what became of it. Default "auto".
+   */
+  backend?: BackendChoice;
   /** Makes the worker, for bundlers that do not find it: `new Worker(new URL("underpaint/web/worker", import.meta.url), { type: "module" })`. */
   worker?: () => Worker;
 }
@@ -41,9 +52,12 @@ export interface WebModel {
   /** How far the files have come; ends when the model is ready. Waiting for it is not needed. @throws what opening threw */
   loading(): AsyncGenerator<LoadingEvent>;
   info(options?: Wait): Promise<ModelInfo>;
+  /** Where it runs now and why. It changes when WebGPU fails: what was under way is then drawn again, its scales told again. */
+  runsOn(options?: Wait): Promise<RunsOn>;
   /**
-   * Draws what a request to a server would, with the same seeds and the same tokens; `model` and `attached` mean
-   * nothing here. Requests are drawn one after the other; an abort, or leaving the iteration, ends one within a scale.
+   * Draws what a request to a server would, with the same seeds and, on WebAssembly, the same tokens (docs/studio.md
+   * says how surely); `model` and `attached` mean nothing here. Requests are drawn one after the other; an abort, or
+   * leaving the iteration, ends one within a scale.
    * @throws InputError; the signal's reason
    */
   draw(request: DrawRequest, options?: Wait): AsyncGenerator<DrawEvent>;
@@ -64,7 +78,12 @@ export const threadsHere = (): number =>
 /** Starts a worker that fetches the two files of a model. Addresses are relative to the page. */
 export function openInPage(
   files: WebFiles,
-  { name = "model", threads = threadsHere(), worker: make = ownWorker }: WebOptions = {},
+  {
+    name = "model",
+    threads = threadsHere(),
+    backend = "auto",
+    worker: make = ownWorker,
+  }: WebOptions = {},
 ): WebModel {
   const { stream, close } = callsOf(make());
   const absolute = (from: string | Uint8Array) =>
@@ -72,14 +91,24 @@ export function openInPage(
   const places = { var: absolute(files.var), vqvae: absolute(files.vqvae) };
   const steps: LoadingEvent[] = [];
   let wake: () => void = () => {};
+  let on: RunsOn | undefined;
   const opening = (async () => {
-    for await (const event of stream("open", { name, files: places, threads })) {
-      if (event.kind === "ready") return event.info;
+    for await (const event of stream("open", { name, files: places, threads, backend })) {
+      if (event.kind === "ready") {
+        on = event.on;
+        return event.info;
+      }
       steps.push(event);
       wake();
     }
     throw new Error("the worker ended before the model was open");
   })();
+  /** Hears of moves, and passes on the rest. */
+  async function* settledOn<T extends object>(events: AsyncGenerator<T | MovedEvent>) {
+    for await (const event of events)
+      if ("kind" in event && event.kind === "moved") on = event.on;
+      else yield event as T;
+  }
   let over = false;
   const ended = () => {
     over = true;
@@ -102,13 +131,17 @@ export function openInPage(
       await opening;
     },
     info: ({ signal } = {}) => settled(opening, signal),
+    async runsOn({ signal } = {}) {
+      await settled(opening, signal);
+      return on!;
+    },
     async *draw(request, { signal } = {}) {
       await settled(opening, signal);
-      yield* stream("draw", request, { signal });
+      yield* settledOn<DrawEvent>(stream("draw", request, { signal }));
     },
     async *unfold(image, { signal } = {}) {
       await settled(opening, signal);
-      yield* stream("unfold", image, { signal });
+      yield* settledOn<UnfoldedScale>(stream("unfold", image, { signal }));
     },
     close,
   };

@@ -8,10 +8,42 @@ export interface WebFiles {
   readonly vqvae: string | Uint8Array;
 }
 
+/** Where a model may run; "auto" is WebGPU where that works and pays, else WebAssembly. */
+export type BackendChoice = "auto" | "wasm" | "webgpu";
+
+/** Why it runs there. */
+export type Reason =
+  | "asked"
+  | "faster"
+  | "no-webgpu"
+  | "no-adapter"
+  | "software"
+  | "small"
+  | "slower"
+  | "wrong"
+  | "failed";
+
+/** Where a model runs. */
+export interface RunsOn {
+  readonly backend: "wasm" | "webgpu";
+  /** Of WebAssembly; more than one only in pages that are cross-origin isolated. */
+  readonly threads: number;
+  readonly reason: Reason;
+  /** The reason as a sentence's end. */
+  readonly why: string;
+}
+
 export interface OpenCall {
   readonly name: string;
   readonly files: WebFiles;
   readonly threads: number;
+  readonly backend: BackendChoice;
+}
+
+/** The model runs somewhere else from now on, and what was under way begins again. */
+export interface MovedEvent {
+  readonly kind: "moved";
+  readonly on: RunsOn;
 }
 
 /** While the files come. */
@@ -73,9 +105,12 @@ export interface UnfoldedScale {
 
 /** Calls of a worker by name: what each takes, and what it tells. */
 export interface Calls {
-  readonly open: [OpenCall, LoadingEvent | { readonly kind: "ready"; readonly info: ModelInfo }];
-  readonly draw: [DrawRequest, DrawEvent];
-  readonly unfold: [Uint8Array, UnfoldedScale];
+  readonly open: [
+    OpenCall,
+    LoadingEvent | { readonly kind: "ready"; readonly info: ModelInfo; readonly on: RunsOn },
+  ];
+  readonly draw: [DrawRequest, DrawEvent | MovedEvent];
+  readonly unfold: [Uint8Array, UnfoldedScale | MovedEvent];
 }
 export type CallName = keyof Calls;
 

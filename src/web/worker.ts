@@ -2,7 +2,6 @@
 
 import type { DrawRequest } from "../client.ts";
 import { InputError } from "../formats/errors.ts";
-import { loadVar, type Var } from "../image/model.ts";
 import { drawWishes, isCanvas, served } from "../server/drawer.ts";
 import type { ServedModel } from "../server/protocol.ts";
 import {
@@ -14,6 +13,7 @@ import {
   wishFor,
 } from "../server/wish.ts";
 import { fetchFiles } from "./fetch.ts";
+import { type Host, openHost } from "./host.ts";
 import { readPicture } from "./picture.ts";
 import type { CallName, Calls, DrawEvent, FromWorker, OpenCall, ToWorker } from "./protocol.ts";
 import { unfold } from "./unfold.ts";
@@ -30,22 +30,22 @@ const BATCH = 16;
 /** Pictures of one request. */
 const MOST = 256;
 
-let open: { readonly model: Var; readonly facts: ServedModel } | undefined;
+let open: { readonly host: Host; readonly facts: ServedModel } | undefined;
 function opened() {
   if (!open) throw new Error("the model was not opened; its opening failed");
   return open;
 }
 
 const ANSWERS: Answers = {
-  async *open({ name, files, threads }: OpenCall, { signal }) {
+  async *open({ name, files, threads, backend }: OpenCall, { signal }) {
     const bytes = yield* fetchFiles(files, { signal });
-    const model = await loadVar(bytes, { backend: "ort-web", threads });
-    open = { model, facts: served(name, model) };
-    yield { kind: "ready", info: modelFacts(open.facts) };
+    const host = await openHost(bytes, { choice: backend, threads });
+    open = { host, facts: served(name, host.model) };
+    yield { kind: "ready", info: modelFacts(open.facts), on: host.on };
   },
 
   async *draw(request: DrawRequest, { signal }) {
-    const { model, facts } = opened();
+    const { host, facts } = opened();
     const { labels, label = "", count = 1, scales = true, branches } = request;
     const prompts = labels ?? new Array<string>(checkedCount(count)).fill(label);
     checkedCount(prompts.length);
@@ -57,7 +57,8 @@ const ANSWERS: Answers = {
     const wishes = prompts.map((_, place) => wishFor(facts, job, { place, input }));
     for (let at = 0; at < wishes.length; at += together) {
       const batch = wishes.slice(at, at + together);
-      for await (const step of drawWishes(model, batch, { signal })) {
+      for await (const step of host.surely((model) => drawWishes(model, batch, { signal }))) {
+        if (step.kind === "moved") yield step;
         if (step.kind !== "scale") continue;
         const { kind, scale, of, side } = step;
         for (const { wish, png, ids, doubt, width, height } of step.drawn) {
@@ -73,7 +74,8 @@ const ANSWERS: Answers = {
   },
 
   async *unfold(image: Uint8Array, { signal }) {
-    yield* unfold(opened().model, await readPicture(image), { signal });
+    const picture = await readPicture(image);
+    yield* opened().host.surely((model) => unfold(model, picture, { signal }));
   },
 };
 

@@ -79,7 +79,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
   });
 
   test("the conformance suite passes", async () => {
-    const outcomes = await call(page, "conformance", SKIPPED_ON_ORT_WEB);
+    const outcomes = await call(page, "conformance", "ort-web", SKIPPED_ON_ORT_WEB);
     const of = (state: string) => outcomes.filter((o) => o.state === state);
     expect(of("failed").map(({ name, error }) => `${name}: ${error}`)).toEqual([]);
     expect(of("skipped").map(({ name }) => name.replace(/ \(skipped: .*/, ""))).toEqual(

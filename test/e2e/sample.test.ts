@@ -84,6 +84,10 @@ describe("sampling", () => {
     expect(kept.data).not.toEqual(other.data);
     expect(JSON.parse(kept.text.underpaint!).branches).toEqual([{ from: 2, name: "red" }]);
     await refused(["sample", "--model", model, "--branch", "two"], /--branch "two": want a scale/);
+    await refused(
+      ["sample", "--model", model, "--branch", "99"],
+      /must start at scale 0 to \d+.* got 99/,
+    );
   });
 
   test("a picture carries how it was made, and nothing of when", async () => {

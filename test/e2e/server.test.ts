@@ -247,6 +247,9 @@ describe("our client", () => {
     expect(a.slice(0, 4)).toEqual(plain.slice(0, 4));
     expect(a).not.toEqual(plain);
     expect(again).toEqual(a);
+    const late = client.submit({ label: "food/noto", branches: [{ from: 99, name: "a" }] });
+    await expect(late).rejects.toMatchObject({ status: 400 });
+    await expect(late).rejects.toThrow(/a branch must start at scale 0 to \d+/);
   });
 });
 

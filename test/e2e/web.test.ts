@@ -134,6 +134,15 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
     await model.release();
   });
 
+  test("WebGPU, asked for where there is none, is WebAssembly with a reason", async () => {
+    const options = { backend: "webgpu", asked: [{ seed: 1 }] } as const;
+    const { on, told } = await call(page, "webOn", "tiny", options);
+    expect(on.backend).toBe("wasm");
+    expect(["no-webgpu", "no-adapter"]).toContain(on.reason);
+    expect(on.threads).toBeGreaterThan(1); // the page is isolated
+    expect(told[0]!.pictures).toHaveLength(1);
+  });
+
   test("what cannot be fetched is told in a sentence", async () => {
     const failed = await call(page, "web", "nowhere", [{}]).catch((error: Error) => error.message);
     expect(failed).toMatch(/nowhere\/v\w+\.safetensors: the server answered 404/);

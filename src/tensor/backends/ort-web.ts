@@ -1,4 +1,4 @@
-/** ONNX Runtime compiled to WebAssembly: the browser, and Node where the native package is missing. Not WebGPU. */
+/** ONNX Runtime compiled to WebAssembly: the browser, and Node where the native package is missing. Not WebGPU: see ort-webgpu.ts. */
 
 import { type Backend, inNode } from "../backend.ts";
 import { type OrtModule, ortBackend } from "./ort.ts";

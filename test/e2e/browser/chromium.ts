@@ -30,6 +30,13 @@ const ARGS = [
   "--disable-sync",
 ];
 
+/** WebGPU without a graphics processor: Chromium's own Vulkan in software. Slow, and as exact as any. */
+export const SOFTWARE_GPU = [
+  ...ARGS.filter((arg) => arg !== "--disable-gpu"),
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+];
+
 /** How any browser of these tests is started. */
 export const LAUNCH = { executablePath: EXECUTABLE, args: ARGS } as const;
 
@@ -101,7 +108,10 @@ export interface Browser {
   close(): Promise<void>;
 }
 
-export async function openBrowser(files: Files): Promise<Browser> {
+export async function openBrowser(
+  files: Files,
+  options: Parameters<typeof launch>[0] = {},
+): Promise<Browser> {
   const server = createServer(({ url = "/" }, answer) => {
     const body = files.get(url);
     const type = TYPES[url === "/" ? ".html" : extname(url)] ?? "application/octet-stream";
@@ -114,7 +124,7 @@ export async function openBrowser(files: Files): Promise<Browser> {
     server.closeAllConnections();
     await new Promise((closed) => server.close(closed));
   };
-  const launched = await launch().catch(async (error) => {
+  const launched = await launch(options).catch(async (error) => {
     await stop();
     throw error;
   });

@@ -1,8 +1,8 @@
 /** The page under test: everything of ours that must work in a browser, called from outside by name. */
 
 import { decodePng, encodePng } from "../../../src/formats/index.ts";
-import { openBackend } from "../../../src/tensor/backend.ts";
-import { openInPage } from "../../../src/web/index.ts";
+import { type BackendName, openBackend } from "../../../src/tensor/backend.ts";
+import { type BackendChoice, openInPage, type RunsOn } from "../../../src/web/index.ts";
 import { conformance } from "../../conformance/conformance.ts";
 import { type Asked, collect, requestOf, type Told } from "./requests.ts";
 import { type Outcome, runTests } from "./runner.ts";
@@ -35,8 +35,8 @@ const calls = {
     backend: (await openBackend()).name,
   }),
 
-  conformance(skip: Record<string, string>): Promise<Outcome[]> {
-    conformance({ name: "ort-web", make: () => openBackend("ort-web"), skip });
+  conformance(name: BackendName, skip: Record<string, string>): Promise<Outcome[]> {
+    conformance({ name, make: () => openBackend(name), skip });
     return runTests();
   },
 
@@ -60,6 +60,26 @@ const calls = {
     for (const asked of requests) all.push(await collect(model.draw(requestOf(asked))));
     model.close();
     return all;
+  },
+
+  /** Draws where it is told to, and says where that was. */
+  async webOn(
+    folder: string,
+    { backend, asked }: { backend: BackendChoice; asked: readonly Asked[] },
+  ): Promise<{ on: RunsOn; told: Told[]; scales: number }> {
+    const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
+    const model = openInPage(files, { name: folder, backend });
+    const told: Told[] = [];
+    for (const one of asked) told.push(await collect(model.draw(requestOf(one))));
+    let scales = 0;
+    const { pixels } = told[0]!.pictures[0]!;
+    const side = Math.sqrt(pixels.length / 3);
+    const data = Uint8Array.from(pixels);
+    const image = await encodePng({ width: side, height: side, channels: 3, data });
+    for await (const _ of model.unfold(image)) scales++;
+    const on = await model.runsOn();
+    model.close();
+    return { on, told, scales };
   },
 
   /** Stops a draw after its first scale, then draws: how many scales came, why it ended, and what came next. */
