@@ -19,7 +19,7 @@ import {
 import * as movement from "./infer-movement.ts";
 import * as products from "./infer-products.ts";
 import * as quantized from "./infer-quantized.ts";
-import { axisOf, broadcastShapes, type Dim, type Shape } from "./shape.ts";
+import { axisOf, broadcastShapes, type Dim } from "./shape.ts";
 
 const of =
   (dtypes: readonly DType[], rule: Rule = same): Rule =>
@@ -90,11 +90,6 @@ const topK: Rule = (c) => {
   ];
 };
 
-/** One dimension, or as many as the other shape, each its own or 1. */
-const isSpread = (small: Shape, shape: Shape): boolean =>
-  small.length === 1 ||
-  (small.length === shape.length && small.every((d, i) => d === 1 || d === shape[i]));
-
 /** Over the last axis only: that is what the gradient is written for. */
 const layerNorm: Rule = (c) => {
   const dtype = sameDtypes(c);
@@ -102,8 +97,8 @@ const layerNorm: Rule = (c) => {
   if (axisOf(int(c, "axis", -1), shape.length, c.op) !== shape.length - 1)
     fail(c, "normalises the last axis only; transpose first");
   for (const v of c.inputs.slice(1))
-    if (v && (v.shape.at(-1) !== shape.at(-1) || !isSpread(v.shape, shape)))
-      fail(c, `weight and bias must be [${shape.at(-1)}], or have 1 where rows share them`);
+    if (v && (v.shape.length !== 1 || v.shape[0] !== shape.at(-1)))
+      fail(c, `weight and bias must be [${shape.at(-1)}]`);
   const stats = [...shape.slice(0, -1), 1];
   return [shape, stats, stats].map((s): Type => ({ dtype, shape: [...s] }));
 };

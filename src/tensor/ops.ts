@@ -318,10 +318,7 @@ export interface NormOptions {
   eps?: number;
 }
 
-/**
- * Normalises the last axis to mean 0, variance 1; then weight and bias where given: C or, in graphs without a
- * gradient, what spreads over the rows, such as B 1 C for x B L C.
- */
+/** Normalises the last axis to mean 0, variance 1; then weight and bias where given. */
 export function layerNorm(x: Value, { weight, bias, eps = 1e-6 }: NormOptions = {}): Value {
   const C = x.shape.at(-1) as number;
   const ones = weight ?? filled(x.graph, [C], 1);

@@ -562,12 +562,6 @@ add(
   ({ x }) => [...o.topK(x!, 2), ...o.topK(x!, 3, 0), ...o.topK(x!, 5)],
 );
 add(
-  "layerNorm whose weight and bias every picture has for itself",
-  (r) => ({ x: floats(r, [2, 3, 8]), w: floats(r, [2, 1, 8]), b: floats(r, [2, 1, 8]) }),
-  ({ x, w, b }) => o.layerNorm(x!, { weight: w!, bias: b! }),
-  { shapes: { x: ["B", "L", 8], w: ["B", 1, 8], b: ["B", 1, 8] } },
-);
-add(
   "layerNorm: bare, weight, bias, one row, named rows",
   (r) => ({ x: floats(r, [2, 3, 8]), y: floats(r, [4, 8]), w: floats(r, [8]), b: floats(r, [8]) }),
   ({ x, y, w, b }) => [

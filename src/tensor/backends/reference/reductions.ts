@@ -1,6 +1,6 @@
 /** Reference kernels that fold axes: sums, extremes, softmax, norms, selection of the largest. */
 
-import { type Arr, arr, broadcastStrides, lines, walk } from "./array.ts";
+import { type Arr, arr, lines } from "./array.ts";
 import { intsOf, type Kernel, type KernelContext, num } from "./kernel.ts";
 
 /** Every result cell with the elements that fold into it, in order. */
@@ -111,12 +111,6 @@ const layerNorm: Kernel = (c) => {
   const C = x.shape.at(-1)!;
   const rows = x.data.length / (C || 1);
   const stats = [...x.shape.slice(0, -1), 1];
-  const spread = (v: Arr): number[] => {
-    const out: number[] = [];
-    walk(x.shape, [broadcastStrides(v.shape, x.shape)], (_, [at]) => out.push(v.data[at!]!));
-    return out;
-  };
-  const [weights, shifts] = [spread(w), b && spread(b)];
   const [y, means, invs] = [arr(x.dtype, x.shape), arr(x.dtype, stats), arr(x.dtype, stats)];
   for (let r = 0; r < rows; r++) {
     const row = x.data.subarray(r * C, (r + 1) * C);
@@ -124,7 +118,7 @@ const layerNorm: Kernel = (c) => {
     const variance = row.reduce((a, v) => a + (v - mean) ** 2, 0) / C;
     const inv = 1 / Math.sqrt(variance + num(c, "epsilon", 1e-5));
     row.forEach((v, i) => {
-      y.data[r * C + i] = (v - mean) * inv * weights[r * C + i]! + (shifts?.[r * C + i] ?? 0);
+      y.data[r * C + i] = (v - mean) * inv * w.data[i]! + (b ? b.data[i]! : 0);
     });
     means.data[r] = mean;
     invs.data[r] = inv;
