@@ -151,16 +151,21 @@ export const safetensors = (header: string, data: Uint8Array = new Uint8Array(0)
   return join([le(raw.length, 8), raw, data]);
 };
 
-/** GGUF of text keys and no tensors. */
-export function gguf(keys: readonly (readonly [key: string, value: string])[]): Uint8Array {
+/** GGUF of text keys, and of one float32 tensor of a name and size, or none. */
+export function gguf(
+  keys: readonly (readonly [key: string, value: string])[],
+  tensor?: { readonly name: string; readonly size: number },
+): Uint8Array {
   const string = (s: string) => {
     const raw = new TextEncoder().encode(s);
     return join([le(raw.length, 8), raw]);
   };
-  const parts = [text("GGUF"), le(3, 4), le(0, 8), le(keys.length, 8)];
+  const parts = [text("GGUF"), le(3, 4), le(tensor ? 1 : 0, 8), le(keys.length, 8)];
   for (const [key, value] of keys) parts.push(string(key), le(8, 4), string(value));
+  if (tensor) parts.push(string(tensor.name), le(1, 4), le(tensor.size, 8), le(0, 4), le(0, 8));
   const head = join(parts);
-  return join([head, new Uint8Array((32 - (head.length % 32)) % 32)]);
+  const data = new Uint8Array(4 * (tensor?.size ?? 0));
+  return join([head, new Uint8Array((32 - (head.length % 32)) % 32), data]);
 }
 
 // ---- protobuf ---------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 /** The page under test: everything of ours that must work in a browser, called from outside by name. */
 
 import { decodePng, encodePng } from "../../../src/formats/index.ts";
+import { loadVar, type Var } from "../../../src/image/model.ts";
+import type { SampleOptions } from "../../../src/image/orders.ts";
 import { type BackendName, openBackend } from "../../../src/tensor/backend.ts";
 import { type BackendChoice, openInPage, type RunsOn } from "../../../src/web/index.ts";
 import { conformance } from "../../conformance/conformance.ts";
 import { type Asked, collect, requestOf, type Told } from "./requests.ts";
 import { type Outcome, runTests } from "./runner.ts";
-import { type Drawn, type DrawOptions, draw, train } from "./work.ts";
+import { type Drawn, type DrawOptions, draw, logitsOf, train } from "./work.ts";
 
 const fetched = async (path: string): Promise<Uint8Array> =>
   new Uint8Array(await (await fetch(path)).arrayBuffer());
@@ -29,6 +31,8 @@ const ENTRIES = {
   "./guard/node": () => import("../../../src/guard/node.ts"),
 };
 
+let opened: Var | undefined;
+
 const calls = {
   facts: async () => ({
     isolated: crossOriginIsolated,
@@ -45,6 +49,27 @@ const calls = {
       ["var", "vqvae"].map((name) => fetched(`${folder}/${name}.safetensors`)),
     );
     return draw({ var: transformer!, vqvae: vqvae! }, { ...options, backend: "ort-web" });
+  },
+
+  /** Draws pictures one by one: their tokens, and the logits they were drawn from, float32 in base64. */
+  async logits(
+    folder: string,
+    { backend, all }: { backend: BackendName; all: readonly SampleOptions[] },
+  ): Promise<{ ids: number[]; logits: string }[]> {
+    const [transformer, vqvae] = await Promise.all(
+      ["var", "vqvae"].map((name) => fetched(`${folder}/${name}.safetensors`)),
+    );
+    opened ??= await loadVar({ var: transformer!, vqvae: vqvae! }, { backend });
+    const drawn = [];
+    for (const options of all) {
+      const { ids, logits } = await logitsOf(opened, options);
+      const bytes = new Uint8Array(logits.buffer);
+      let text = "";
+      for (let at = 0; at < bytes.length; at += 2 ** 15)
+        text += String.fromCharCode(...bytes.subarray(at, at + 2 ** 15));
+      drawn.push({ ids, logits: btoa(text) });
+    }
+    return drawn;
   },
 
   train: () => train("ort-web"),

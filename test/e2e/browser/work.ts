@@ -3,10 +3,10 @@
 import type { TensorMap } from "../../../src/formats/dtype.ts";
 import { writeSafetensors } from "../../../src/formats/safetensors.ts";
 import { tokenCount, varConfig, vqvaeConfig } from "../../../src/image/config.ts";
-import { loadVar } from "../../../src/image/model.ts";
+import { loadVar, type Var } from "../../../src/image/model.ts";
 import { modelMetadata } from "../../../src/image/note.ts";
-import type { SampleOptions } from "../../../src/image/orders.ts";
-import { sample } from "../../../src/image/sampler.ts";
+import { ordersOf, type SampleOptions } from "../../../src/image/orders.ts";
+import { drawOrders, sample } from "../../../src/image/sampler.ts";
 import { varSpecs } from "../../../src/image/var-layout.ts";
 import { varBatch, varLoss } from "../../../src/image/var-loss.ts";
 import { vqvaeSpecs } from "../../../src/image/vqvae-layout.ts";
@@ -97,6 +97,24 @@ export async function draw(
   }
   await model.release();
   return { ids, pixels };
+}
+
+/** The tokens of one picture, L, and the guided logits of each, L V flat. */
+export async function logitsOf(
+  model: Var,
+  options: SampleOptions,
+): Promise<{ ids: number[]; logits: Float32Array }> {
+  const logits = new Float32Array(tokenCount(model.config) * model.config.codes);
+  let at = 0;
+  const watch = (_: number, own: Float32Array) => {
+    logits.set(own, at);
+    at += own.length;
+  };
+  const ids: number[] = [];
+  const orders = ordersOf(model, options).map((order) => ({ ...order, watch }));
+  for await (const step of drawOrders(model, orders))
+    ids.push(...Array.from(step.ids.data as BigInt64Array, Number));
+  return { ids, logits };
 }
 
 /** Losses and gradient norms of three AdamW steps of the transformer, from the same weights and tokens. */
