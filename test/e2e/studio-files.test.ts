@@ -140,6 +140,20 @@ suite(noBrowser ? `exported (skipped: ${noBrowser})` : "exported", () => {
     await page.getByRole("button", { name: "Draw", exact: true }).click();
     await page.locator('main img[src^="blob:"]').first().waitFor({ timeout: 40_000 });
     await expect.poll(() => page.evaluate(keptJobs), { timeout: 40_000 }).toContain("done");
+    await page.getByText("More", { exact: true }).click();
+    const now = page.locator("[data-backend]");
+    expect(await now.textContent()).toMatch(
+      /on WebAssembly, 1 thread \(a model this small.*More threads need a host/s,
+    );
+    await page.getByRole("radio", { name: "WebGPU" }).check({ force: true });
+    await page.getByText("a seed can give another picture than elsewhere").waitFor();
+    await page.getByRole("button", { name: "Draw", exact: true }).click();
+    await now
+      .getByText(/on WebAssembly.*graphics processor|no WebGPU/)
+      .waitFor({ timeout: 40_000 });
+    await page.reload(); // the choice is remembered
+    await page.getByText("More", { exact: true }).click();
+    expect(await page.getByRole("radio", { name: "WebGPU" }).isChecked()).toBe(true);
     expect(browser.complaints).toEqual([]);
   });
 });

@@ -78,7 +78,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
     (await scanSource(blobSource(new Blob([bytes as BlobPart])), { name })).verdict;
 
   test.each(KINDS)("%s is clean, as Node says, and lists what it holds", async (...kind) => {
-    const [name, bytes, tensor] = kind;
+    const [name, bytes, tensor] = kind as unknown as (typeof KINDS)[number];
     const { card, verdict } = await take(name, bytes);
     expect(verdict).toBe(await inNode(name, bytes));
     expect(verdict).toBe("clean");

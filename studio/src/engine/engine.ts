@@ -9,8 +9,9 @@ import type {
   Run,
   RunEvent,
 } from "../../../src/client.ts";
+import type { BackendChoice, RunsOn } from "../../../src/web/index.ts";
 
-export type { DrawRequest, Job, JobPicture, ModelInfo, Run, RunEvent };
+export type { BackendChoice, DrawRequest, Job, JobPicture, ModelInfo, Run, RunEvent, RunsOn };
 
 /** What the page was served with: `studio.json` beside it. */
 export interface StudioConfig {
@@ -73,6 +74,17 @@ export interface Engine {
   remove(id: string, options?: Wait): Promise<void>;
   /** Training runs; absent where there is no server. */
   readonly runs?: Runs;
+  /** Where the model runs; absent where a server draws. */
+  readonly backend?: PageBackend;
+}
+
+/** WebAssembly or WebGPU: what the visitor wants, and what became of it. */
+export interface PageBackend {
+  readonly choice: BackendChoice;
+  /** Models are opened anew; what is being drawn fails. */
+  choose(choice: BackendChoice): void;
+  /** Of the model that drew last; undefined before. */
+  readonly on: RunsOn | undefined;
 }
 
 export interface Runs {

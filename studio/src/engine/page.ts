@@ -3,16 +3,58 @@
 import type { Branch } from "../../../src/image/orders.ts";
 import { jobId } from "../../../src/server/job.ts";
 import { openInPage, type WebModel } from "../../../src/web/index.ts";
-import type { DrawRequest, Engine, Job, JobPicture, ModelInfo, PageModel, Wait } from "./engine.ts";
+import type {
+  BackendChoice,
+  DrawRequest,
+  Engine,
+  Job,
+  JobPicture,
+  ModelInfo,
+  PageBackend,
+  PageModel,
+  RunsOn,
+  Wait,
+} from "./engine.ts";
 import { openKept } from "./kept.ts";
 
 const opened = new Map<string, WebModel>();
+
+const KEY = "underpaint-backend";
+const CHOICES: readonly BackendChoice[] = ["auto", "wasm", "webgpu"];
+let choice: BackendChoice = chosenBefore();
+let on: RunsOn | undefined;
+
+function chosenBefore(): BackendChoice {
+  try {
+    return CHOICES.find((one) => one === localStorage.getItem(KEY)) ?? "auto";
+  } catch {
+    return "auto";
+  }
+}
+
+const backend: PageBackend = {
+  get choice() {
+    return choice;
+  },
+  choose(next) {
+    choice = next;
+    on = undefined;
+    for (const model of opened.values()) model.close();
+    opened.clear();
+    try {
+      localStorage.setItem(KEY, next);
+    } catch {} // this visit only
+  },
+  get on() {
+    return on;
+  },
+};
 
 /** The model in the page; fetched once, whoever asks. */
 export function pageModel({ info, var: transformer, vqvae }: PageModel): WebModel {
   let model = opened.get(info.id);
   if (!model) {
-    model = openInPage({ var: transformer, vqvae }, { name: info.id });
+    model = openInPage({ var: transformer, vqvae }, { name: info.id, backend: choice });
     opened.set(info.id, model);
     // What could not be fetched is tried again the next time.
     model.info().catch(() => {
@@ -34,6 +76,7 @@ export async function pageEngine(models: readonly PageModel[]): Promise<Engine> 
   };
   return {
     where: "page",
+    backend,
     models: async () => models.map(({ info }) => info),
     async *draw(request, { signal }: Wait = {}) {
       const one = named(request.model);
@@ -65,6 +108,7 @@ export async function pageEngine(models: readonly PageModel[]): Promise<Engine> 
         state = "done";
       } finally {
         if (job.pictures.length) await kept.save({ ...job, state, ended: Date.now() });
+        if (state === "done") on = await model.runsOn();
       }
     },
     jobs: ({ limit = 50, before } = {}) => kept.list({ limit, before }),

@@ -57,8 +57,9 @@ const READERS: readonly (readonly [kind: RegExp, list: List])[] = [
       return [{ name: "", dtype, shape }];
     },
   ],
+  [/zip|pickle|torch/, async (source) => rows((await lazyPth(source, { verify: false })).tensors)],
   [
-    /npz/,
+    /npz|zip/,
     async (source) => {
       const found: TensorRow[] = [];
       for (const [name, { dtype, shape }] of await readNpz(source))
@@ -66,7 +67,6 @@ const READERS: readonly (readonly [kind: RegExp, list: List])[] = [
       return found;
     },
   ],
-  [/zip|pickle|torch/, async (source) => rows((await lazyPth(source, { verify: false })).tensors)],
 ];
 
 async function held(source: ByteSource): Promise<Uint8Array> {
