@@ -59,12 +59,25 @@ describe("the bar", () => {
     expect(heard.at(-1)).toMatch(/330\/1000, [34] min \d+ s left/);
   });
 
+  test("the first units, for which all is opened and compiled, are no measure", () => {
+    const { heard, ends, clock, now } = listening();
+    const shown = progress(ends, { of: 680, what: "work", now });
+    clock.ms = 50_000;
+    shown.update(1);
+    expect(heard.at(-1)).toContain("1/680");
+    expect(heard.at(-1)).not.toContain("left");
+    clock.ms += 400;
+    shown.update(5);
+    expect(heard.at(-1)).toContain("5/680, 1 min 8 s left");
+  });
+
   test("work done by an earlier process says nothing about the pace", () => {
     const { heard, ends, clock, now } = listening();
     const shown = progress(ends, { of: 100, from: 90, what: "work", now });
+    shown.update(91);
     clock.ms = 2000;
     shown.update(92);
-    expect(heard.at(-1)).toContain("92/100, 8.0 s left");
+    expect(heard.at(-1)).toContain("92/100, 16 s left");
   });
 
   test("is removed at the end, and only where it was drawn", () => {

@@ -46,6 +46,7 @@ export function progress(
   const begin = now();
   let [lastTime, lastDone, lastShown] = [begin, from, terminal.live ? 0 : begin - LINE + PATIENCE];
   let [time, units] = [0, 0]; // both fading: their ratio is the pace
+  let hasBegun = false; // the first units come with all that is opened and compiled for them
   let standing = false;
   const clear = () => {
     if (standing) terminal.draw("\r\x1b[K");
@@ -56,9 +57,11 @@ export function progress(
     update(done, note = "") {
       const moment = now();
       if (done > lastDone) {
-        time = time * MEMORY + moment - lastTime;
-        units = units * MEMORY + done - lastDone;
-        [lastTime, lastDone] = [moment, done];
+        if (hasBegun) {
+          time = time * MEMORY + moment - lastTime;
+          units = units * MEMORY + done - lastDone;
+        }
+        [lastTime, lastDone, hasBegun] = [moment, done, true];
       }
       const due = moment - lastShown >= (terminal.live ? REDRAW : LINE);
       if (!due || moment - begin < PATIENCE || done >= of) {
