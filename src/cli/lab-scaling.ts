@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { InputError } from "../formats/errors.ts";
 import { parseMetrics } from "../lab/metrics.ts";
 import { predictLaw } from "../lab/power-law.ts";
 import {
@@ -32,6 +33,8 @@ import {
 import type { Terminal } from "./terminal.ts";
 
 const DEPTHS = [1, 2, 3, 4, 5, 6];
+/** Sizes that a law without floor can be fitted to. */
+const LEAST = 3;
 const EVALUATIONS = 8;
 
 export function addScaling(parent: Command, terminal: Terminal): void {
@@ -59,12 +62,18 @@ async function scaling(
   job: { data: string; command: Command; signal: AbortSignal },
 ): Promise<void> {
   const { command, data } = job;
-  const { study, tokenizer, classes, steps } = await openStudy(terminal, job);
   const { depths, widthPerDepth, out } = command.opts() as {
     depths: number[];
     widthPerDepth: number;
     out: string;
   };
+  const sizesWanted = new Set(depths).size;
+  if (sizesWanted < LEAST)
+    throw new InputError(
+      `--depths ${depths.join(",")} names ${sizesWanted} sizes, a law needs at least ${LEAST}; six or more foretell the largest well`,
+      { depths },
+    );
+  const { study, tokenizer, classes, steps } = await openStudy(terminal, job);
   const evaluateEvery = Math.max(1, Math.round(steps / EVALUATIONS));
   const runs = [...new Set(depths)]
     .sort((a, b) => a - b)

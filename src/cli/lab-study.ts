@@ -78,7 +78,7 @@ const STUDY_FLAGS: RecipeFlags<
     sentence: "Stops after so long, everything saved; the same command goes on",
     real: true,
     min: 0,
-    max: 1e6,
+    max: 1000, // timers hold 2^32 milliseconds
   },
 };
 const STUDY_KEYS = Object.keys(STUDY_FLAGS) as (keyof typeof STUDY_FLAGS)[];
@@ -242,12 +242,16 @@ export async function writeResults(
 
 /** The command line that was typed, for reports and for going on. */
 export function commandLine(command: Command, data: string): string {
-  const words = ["npx underpaint lab", command.name(), data];
+  const words = ["npx underpaint lab", command.name(), quoted(data)];
   for (const option of command.options) {
     const key = option.attributeName();
     if (command.getOptionValueSource(key) !== "cli" || key === "hours" || key === "threads")
       continue;
-    words.push(`${option.long} ${command.getOptionValue(key)}`);
+    words.push(`${option.long} ${quoted(String(command.getOptionValue(key)))}`);
   }
   return words.join(" ");
 }
+
+/** A word as a shell reads it. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

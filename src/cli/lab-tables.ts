@@ -13,17 +13,19 @@ import {
   type Judge,
   type MeasuredRow,
   measureRow,
+  measureTokenizer,
   openJudge,
   type Plan,
   type PlanOptions,
   type Rebuilt,
   type ReportFacts,
+  type Step,
   type Study,
+  type StudyRow,
   type StudyRun,
   studyPlot,
   updateFlops,
 } from "../lab/study/index.ts";
-import { psnrOf, throughTokenizer } from "../lab/through.ts";
 import { interruptible } from "./errors.ts";
 import { readNumber } from "./flags.ts";
 import {
@@ -37,17 +39,32 @@ import {
   writeResults,
 } from "./lab-study.ts";
 import { tokenizerFile } from "./package.ts";
-import { progress } from "./progress.ts";
+import { type Progress, progress } from "./progress.ts";
 import { addRecipeFlags, type RecipeFlags, readRecipe } from "./recipe-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 const TABLE_FLAGS: RecipeFlags<
-  "depth" | "width" | "samples" | "topK" | "topP" | "temperature" | "ditSteps" | "maskgitSteps"
+  | "depth"
+  | "width"
+  | "samples"
+  | "chooseOn"
+  | "topK"
+  | "topP"
+  | "temperature"
+  | "ditSteps"
+  | "maskgitSteps"
 > = {
   depth: { sentence: "Depth of VAR", unit: "blocks", min: 1, max: 1024, fallback: 4 },
   width: { sentence: "Of all models", unit: "channels", min: 32, max: 65_536, fallback: 256 },
   samples: { sentence: "Drawn and judged", unit: "pictures", min: 64, max: 1e6, fallback: 2000 },
+  chooseOn: {
+    sentence: "Drawn for each strength of guidance to choose one; of compare",
+    unit: "pictures",
+    min: 64,
+    max: 1e6,
+    fallback: 500,
+  },
   topK: { sentence: "Top-k of rows that have it", min: 0, max: 1e6, fallback: 200 },
   topP: { sentence: "Top-p of compare", real: true, min: 0, max: 1, fallback: 0.96 },
   temperature: { sentence: "Of all rows", real: true, min: 1e-4, max: 100, fallback: 1 },
@@ -65,7 +82,7 @@ const TABLES = {
     title: "VAR and its baselines at equal budget",
     notes: [
       "All four models are made of the same blocks; AR and MaskGIT are half again as deep, which is what AdaLN's weights are worth.",
-      "Each row shows the guidance of the least FID; the others stand below. Top-k and top-p are ignored by DiT.",
+      "Each model's guidance is the one of the least FID among those tried, which stand below; the pictures of the choice are the first of the row's. Top-k and top-p are ignored by DiT.",
     ],
   },
   ablation: {
@@ -137,22 +154,36 @@ async function makeTable(terminal: Terminal, job: Job): Promise<void> {
     guidances: flags.guidances,
   };
   const plan: Plan = TABLES[name].plan(options);
-  await trainAll(terminal, study, plan.runs);
   const { backend } = study;
   const network = String(command.getOptionValue("network"));
-  const judge = await openJudge(network, study.train, { backend, seed: study.recipe.seed });
+  const { seed } = study.recipe;
+  const judge = await openJudge(network, study.train, { backend, samples, seed });
   try {
-    const rows = await measureAll(terminal, { study, plan, judge, samples });
-    const tokenizers = raster ? [tokenizer, raster] : [tokenizer];
-    const rebuilt = name === "compare" ? await rebuild(opened, tokenizers, judge) : [];
-    const facts = factsOf(job, opened, { judge, options, samples });
-    const report =
-      name === "compare" ? compareReport(facts, { rows, rebuilt }) : ablationReport(facts, rows);
+    await trainAll(terminal, study, plan.runs);
+    const judged: Judged = { study, judge };
+    const facts = factsOf(job, opened, { judge, options });
+    let rows: readonly MeasuredRow[];
+    let extra = {};
+    let report: string;
+    if (name === "compare") {
+      const tokenizers = raster ? [tokenizer, raster] : [tokenizer];
+      const rebuilt = await rebuildAll(terminal, judged, tokenizers);
+      const few = Math.min(samples, Math.max(values.chooseOn, judge.least));
+      const tried = await measureAll(terminal, judged, { rows: plan.rows, samples: few });
+      const names = new Set(bestRows(tried).map((row) => row.name));
+      const chosen = plan.rows.filter((row) => names.has(row.name));
+      rows = await measureAll(terminal, judged, { rows: chosen, samples });
+      extra = { tried, rebuilt };
+      report = compareReport(facts, { best: rows, tried, rebuilt });
+    } else {
+      rows = await measureAll(terminal, judged, { rows: plan.rows, samples });
+      report = ablationReport(facts, rows);
+    }
     await writeResults(terminal, flags.out, {
       report,
-      json: { command: facts.command, judge: judge.recipe, study: study.recipe, rows, rebuilt },
+      json: { command: facts.command, judge: judge.recipe, study: study.recipe, rows, ...extra },
       figures: { curves: await lossCurves(study, plan.runs) },
-      pictures: await sheets(study, plan, name === "compare" ? bestRows(rows) : rows),
+      pictures: await sheets(study, plan, rows),
     });
     terminal.say(report);
     terminal.say(
@@ -166,7 +197,7 @@ async function makeTable(terminal: Terminal, job: Job): Promise<void> {
 function factsOf(
   { name, data, command }: Job,
   { study, tokenizer }: OpenedStudy,
-  { judge, options, samples }: { judge: Judge; options: PlanOptions; samples: number },
+  { judge, options }: { judge: Judge; options: PlanOptions },
 ): ReportFacts {
   const { train, test, recipe } = study;
   const raster = options.rasterTokenizer ?? tokenizer;
@@ -177,56 +208,79 @@ function factsOf(
     notes: [
       ...TABLES[name].notes,
       `Tokens: VAR over maps ${tokenizer.config.patchNums.join(", ")}; AR and MaskGIT over ${raster.config.patchNums.join(", ")}${raster === tokenizer ? " (VAR's own tokens, one after the other)" : " (a tokenizer of their own)"}; DiT over the latent map of VAR's tokens.`,
-      `FID, KID and IS of ${samples} pictures against ${reference} training pictures, through ${network} (${hash}); seed ${recipe.seed}. KID's interval is a 95 % jackknife.`,
+      `FID, KID and IS of as many pictures as stated against ${reference} training pictures, whose classes they have in turn, through ${network} (${hash}); seed ${recipe.seed}. KID's interval is a 95 % jackknife. rFID: the training pictures through the tokenizer against themselves; PSNR: of the test pictures.`,
       `${train.count} pictures to learn in ${recipe.variants} variants, ${test.count} to test; batch ${recipe.batch}, learning rate ${recipe.lr}, no averaging of weights.`,
       "FLOPs count the transformer alone (2 per multiply-add); pictures per second include the decoder, 32 together, on the machine of the run.",
     ],
   };
 }
 
+interface Judged {
+  readonly study: Study;
+  readonly judge: Judge;
+}
+
 async function measureAll(
   terminal: Terminal,
-  { study, plan, judge, samples }: { study: Study; plan: Plan; judge: Judge; samples: number },
+  { study, judge }: Judged,
+  { rows, samples }: { rows: readonly StudyRow[]; samples: number },
 ): Promise<MeasuredRow[]> {
-  const rows: MeasuredRow[] = [];
-  for (const [i, row] of plan.rows.entries()) {
-    const what = `drawing ${row.name} (${i + 1} of ${plan.rows.length})`;
-    const shown = progress(terminal, { of: samples, what });
+  const all: MeasuredRow[] = [];
+  for (const [i, row] of rows.entries()) {
     const steps = measureRow(study, row, { judge, samples, seed: study.recipe.seed });
-    try {
-      let step = await steps.next();
-      while (!step.done) {
-        shown.update(step.value.done);
-        await breathe();
-        study.signal?.throwIfAborted();
-        step = await steps.next();
-      }
-      rows.push(step.value);
-    } finally {
-      shown.clear();
-    }
-    const { figures } = rows.at(-1)!;
-    terminal.say(`${row.name}: FID ${figures.fid.toFixed(2)}  KID ${figures.kid.toExponential(2)}`);
+    const measured = await withBars(terminal, steps, {
+      what: `${row.name} (${i + 1} of ${rows.length})`,
+      signal: study.signal,
+    });
+    all.push(measured);
+    const { fid, kid } = measured.figures;
+    terminal.say(
+      `${row.name}: FID ${fid.toFixed(2)}  KID ${kid.toExponential(2)} of ${samples} pictures`,
+    );
   }
-  return rows;
+  return all;
 }
 
 /** Training pictures through the tokenizers, judged like samples; PSNR on the test split. */
-async function rebuild(
-  { study }: OpenedStudy,
+async function rebuildAll(
+  terminal: Terminal,
+  { study, judge }: Judged,
   tokenizers: readonly Tokenizer[],
-  judge: Judge,
 ): Promise<Rebuilt[]> {
-  const { backend, train, test, signal } = study;
   const all: Rebuilt[] = [];
   for (const tokenizer of tokenizers) {
-    const through = await throughTokenizer(test, tokenizer, { backend, signal });
-    const { rebuilt } = await throughTokenizer(train, tokenizer, { backend, signal });
-    const { fid, kid } = await judge.judge(rebuilt);
-    const { patchNums } = tokenizer.config;
-    all.push({ name: tokenizer.hash, maps: patchNums.join(" "), fid, kid, psnr: psnrOf(through) });
+    const what = `through tokenizer ${tokenizer.hash}`;
+    const steps = measureTokenizer(study, tokenizer, judge);
+    const rebuilt = await withBars(terminal, steps, { what, signal: study.signal });
+    all.push(rebuilt);
+    terminal.say(`${what}: rFID ${rebuilt.fid.toFixed(2)}  PSNR ${rebuilt.psnr.toFixed(2)} dB`);
   }
   return all;
+}
+
+/** Runs steps to their end with a bar for each kind of them. @returns what they return */
+async function withBars<T>(
+  terminal: Terminal,
+  steps: AsyncGenerator<Step, T>,
+  { what, signal }: { what: string; signal: AbortSignal | undefined },
+): Promise<T> {
+  let shown: { doing: string; of: number; bar: Progress } | undefined;
+  try {
+    for (;;) {
+      const step = await steps.next();
+      if (step.done) return step.value;
+      const { doing, done, of } = step.value;
+      if (shown?.doing !== doing || shown.of !== of) {
+        shown?.bar.clear();
+        shown = { doing, of, bar: progress(terminal, { of, what: `${doing} ${what}` }) };
+      }
+      shown.bar.update(done);
+      await breathe();
+      signal?.throwIfAborted();
+    }
+  } finally {
+    shown?.bar.clear();
+  }
 }
 
 /** Loss of every model over its training FLOPs; losses over different tokens do not compare in height. */

@@ -3,20 +3,20 @@
 export { openJudge } from "./judge.node.ts";
 export { ablationPlan, comparePlan, type Plan, type PlanOptions } from "./plans.ts";
 export { type PlotSeries, studyPlot } from "./plot.ts";
+export { measureTokenizer, type Rebuilt } from "./rebuilt.node.ts";
 export {
   ablationReport,
   bestRows,
   compareReport,
-  type Rebuilt,
   type ReportFacts,
   scalingReport,
 } from "./report.ts";
 export {
   type Figures,
   type Judge,
-  joinedPictures,
   type MeasuredRow,
   measureRow,
+  type Step,
   type StudyRow,
 } from "./rows.node.ts";
 export {

@@ -1,5 +1,6 @@
 /** Tables of studies as Markdown. Measures nothing and writes no files. */
 
+import type { Rebuilt } from "./rebuilt.node.ts";
 import type { MeasuredRow } from "./rows.node.ts";
 import { type FittedLaw, MEASURES, type ScalingLaws, type TrainedSize } from "./scaling.ts";
 
@@ -15,7 +16,7 @@ export interface ReportFacts {
 const digits = (x: number, n = 3): string => (Number.isFinite(x) ? x.toPrecision(n) : "–");
 const giga = (x: number): string => digits(x / 1e9);
 const tera = (x: number): string => digits(x / 1e12);
-const million = (x: number): string => (x / 1e6).toFixed(2);
+const million = (x: number): string => digits(x / 1e6);
 const line = (cells: readonly (string | number)[]): string => `| ${cells.join(" | ")} |`;
 const ruler = (columns: number, left: number): string =>
   line(Array.from({ length: columns }, (_, i) => (i < left ? "---" : "---:")));
@@ -32,7 +33,7 @@ const head = ({ title, command, notes }: ReportFacts): string[] => [
 ];
 
 const COLUMNS = [
-  ...["model", "guidance", "FID", "KID·1000", "95 %", "IS", "pictures/s", "ms alone"],
+  ...["model", "guidance", "pictures", "FID", "KID·1000", "95 %", "IS", "pictures/s", "ms alone"],
   ...["GFLOP/picture", "M parameters", "updates", "training TFLOP"],
 ] as const;
 
@@ -40,8 +41,15 @@ const cells = (row: MeasuredRow): string[] => {
   const { figures: f, drawing } = row;
   const interval = f.kidInterval?.map((v) => (1000 * v).toFixed(2)).join(" to ") ?? "";
   return [
-    ...[row.title, String(drawing.guidance ?? 0), f.fid.toFixed(2), (1000 * f.kid).toFixed(2)],
-    ...[interval, f.is.toFixed(2), digits(row.imagesPerSecond), digits(row.msAlone)],
+    ...[row.title, String(drawing.guidance ?? 0), String(row.samples)],
+    ...[
+      f.fid.toFixed(2),
+      (1000 * f.kid).toFixed(2),
+      interval,
+      f.is.toFixed(2),
+      digits(row.imagesPerSecond),
+      digits(row.msAlone),
+    ],
     ...[giga(row.flopsPerImage), million(row.parameters), String(row.updates)],
     tera(row.trainingFlops),
   ];
@@ -61,24 +69,20 @@ export const bestRows = (rows: readonly MeasuredRow[]): MeasuredRow[] =>
       .reduce((best, row) => (row.figures.fid < best.figures.fid ? row : best)),
   );
 
-/** Reconstructions by a tokenizer. */
-export interface Rebuilt {
-  readonly name: string;
-  readonly maps: string;
-  readonly fid: number;
-  readonly kid: number;
-  readonly psnr: number;
+export interface CompareRows {
+  /** One row for each model, at the guidance that was chosen. */
+  readonly best: readonly MeasuredRow[];
+  /** Every guidance that was tried, on as many pictures as the choice was made. */
+  readonly tried: readonly MeasuredRow[];
+  readonly rebuilt: readonly Rebuilt[];
 }
 
-export function compareReport(
-  facts: ReportFacts,
-  { rows, rebuilt }: { rows: readonly MeasuredRow[]; rebuilt: readonly Rebuilt[] },
-): string {
+export function compareReport(facts: ReportFacts, { best, tried, rebuilt }: CompareRows): string {
   return [
     ...head(facts),
     "## Each model at its best guidance",
     "",
-    ...rowsTable(bestRows(rows)),
+    ...rowsTable(best),
     "",
     "## Tokenizers",
     "",
@@ -90,7 +94,7 @@ export function compareReport(
     "",
     "## Every guidance that was tried",
     "",
-    ...rowsTable(rows),
+    ...rowsTable(tried),
     "",
   ].join("\n");
 }

@@ -4,10 +4,13 @@ import { node } from "../../formats/builtins.node.ts";
 import { writeFileAtomic } from "../../formats/node.ts";
 import { encodePng } from "../../formats/png.ts";
 import { baselineDrawing, baselineSamplingFlops } from "../../image/baselines/index.ts";
+import { imageSide } from "../../image/config.ts";
 import { samplingFlops } from "../../image/cost.ts";
 import type { Picture } from "../../image/sheet.ts";
 import type { Pictures } from "../nearest.ts";
+import { drawnFile, readKept, writeKept } from "./kept.node.ts";
 import {
+  finishedFile,
   openPainter,
   type Painter,
   parametersOf,
@@ -17,6 +20,13 @@ import {
   sheetOf,
   updateFlops,
 } from "./runs.node.ts";
+
+/** Pictures that are drawn or looked at. */
+export interface Step {
+  readonly doing: "drawing" | "judging" | "rebuilding";
+  readonly done: number;
+  readonly of: number;
+}
 
 /** What a judge says of pictures against the study's reference. */
 export interface Figures {
@@ -31,7 +41,9 @@ export interface Figures {
 export interface Judge {
   /** Everything the figures depend on: network, hash, reference, sizes. */
   readonly recipe: Readonly<Record<string, unknown>>;
-  judge(pictures: Pictures): Promise<Figures>;
+  /** Fewest pictures it has figures for. */
+  readonly least: number;
+  judge(pictures: Pictures, signal?: AbortSignal): AsyncGenerator<Step, Figures>;
   release(): Promise<void>;
 }
 
@@ -50,6 +62,8 @@ export interface MeasuredRow {
   readonly depth: number;
   readonly width: number;
   readonly drawing: StudyDrawing;
+  /** Pictures that were judged. */
+  readonly samples: number;
   readonly figures: Figures;
   readonly parameters: number;
   readonly updates: number;
@@ -83,88 +97,82 @@ export function drawingFlops({ kind, model }: StudyRun, drawing: StudyDrawing): 
 }
 
 /**
- * Draws and judges; what was measured with the same recipe before is read from the run's folder instead. Also writes
- * the row's sheet there, as `NAME.png`.
- * @throws the signal's reason when stopped
+ * Draws and judges; what was measured with the same recipe before is read from the run's folder instead, and so are
+ * pictures that were drawn before, also for fewer samples: those are the first of them. Also writes the row's sheet
+ * there, as `NAME.png`.
+ * @throws the signal's reason when stopped; whole batches are kept
  */
 export async function* measureRow(
   study: Study,
   row: StudyRow,
   { judge, samples, seed }: MeasureRowOptions,
-): AsyncGenerator<{ doing: "drawing"; row: string; done: number; of: number }, MeasuredRow> {
+): AsyncGenerator<Step, MeasuredRow> {
   const { name, title, run, drawing } = row;
-  const recipe = {
-    ...{ run: run.name, model: run.model, steps: run.steps, tokenizer: run.tokenizer.hash },
-    ...{ study: study.recipe, drawing, samples, seed, judge: judge.recipe },
+  const { train, signal, folder } = study;
+  const place = node.path.join(folder, run.name);
+  const weights = await node.fs.readFile(finishedFile(study, run));
+  const hash = node.crypto.createHash("sha256").update(weights).digest("hex").slice(0, 16);
+  const drawn = {
+    ...{ run: run.name, weights: hash, model: run.model, tokenizer: run.tokenizer.hash },
+    ...{ data: study.data, pictures: train.count, drawing, seed },
   };
-  const place = node.path.join(study.folder, run.name);
-  const file = node.path.join(place, `measured-${name}.json`);
-  const kept = await readKept(file, JSON.stringify(recipe));
+  const recipe = { ...drawn, study: study.recipe, samples, judge: judge.recipe };
+  const file = node.path.join(place, `measured-${name}-${samples}.json`);
+  const kept = await readKept<MeasuredRow>(file, recipe);
   if (kept) return kept;
+  const size = imageSide(run.tokenizer.config);
+  const pictures = await drawnFile(place, { recipe: drawn, size, batch: BATCH });
   const painter = await openPainter(study, run);
-  const { signal } = study;
   try {
-    const { train } = study;
-    const labels = Array.from({ length: samples }, (_, i) =>
-      train.label(Math.floor((i * train.count) / samples)),
-    );
-    const all: Picture[] = [];
-    let ms = 0;
-    // A batch at a time: the first also compiles and does not count.
-    for (let at = 0; at < samples; at += BATCH) {
+    const times: number[] = [];
+    const batch = async (first: number): Promise<Picture[]> => {
       const begin = performance.now();
-      const own = labels.slice(at, at + BATCH);
-      const options = { ...drawing, labels: own, seed, first: at, batch: BATCH, signal };
-      for await (const { picture } of painter.draw(options)) all.push(picture);
-      if (at > 0) ms += performance.now() - begin;
-      yield { doing: "drawing", row: name, done: all.length, of: samples };
+      const labels = Array.from({ length: BATCH }, (_, i) =>
+        train.label(placeOf(first + i, train)),
+      );
+      const some: Picture[] = [];
+      const options = { ...drawing, labels, seed, first, batch: BATCH, signal };
+      for await (const { picture } of painter.draw(options)) some.push(picture);
+      times.push(performance.now() - begin);
+      return some;
+    };
+    while (pictures.count() < samples) {
+      await pictures.add(await batch(pictures.count()));
+      const done = Math.min(samples, pictures.count());
+      yield { doing: "drawing", done, of: samples };
     }
-    const figures = await judge.judge(joinedPictures(all));
+    while (times.length < 2) await batch(0); // all were there: only the pace is wanted
+    const figures = yield* judge.judge(pictures.first(samples), signal);
     const sheet = await sheetOf(painter, { classes: train.classes.length, ...drawing, signal });
     await writeFileAtomic(node.path.join(place, `${name}.png`), await encodePng(sheet));
     const measured: MeasuredRow = {
       ...{ name, title, kind: run.kind, depth: run.model.depth, width: run.model.width },
-      ...{ drawing, figures, parameters: parametersOf(run), updates: run.steps },
+      ...{ drawing, samples, figures, parameters: parametersOf(run), updates: run.steps },
       trainingFlops: updateFlops(run) * study.recipe.batch * run.steps,
       flopsPerImage: drawingFlops(run, drawing),
-      imagesPerSecond: (1000 * Math.max(0, samples - BATCH)) / ms,
+      imagesPerSecond: (1000 * BATCH) / median(times.slice(1)), // the first also compiles
       msAlone: await alone(painter, drawing, study),
     };
-    const text = JSON.stringify({ recipe, measured }, null, 2);
-    await writeFileAtomic(file, new TextEncoder().encode(`${text}\n`));
+    await writeKept(file, { recipe, measured });
     return measured;
   } finally {
     await painter.release();
   }
 }
 
-async function readKept(file: string, recipe: string): Promise<MeasuredRow | undefined> {
-  const text = await node.fs.readFile(file, "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
-  try {
-    const found = JSON.parse(text) as { recipe: unknown; measured: MeasuredRow };
-    return JSON.stringify(found.recipe) === recipe ? found.measured : undefined;
-  } catch {
-    return undefined; // cut off or not ours: measured anew
-  }
-}
+/** The training picture whose class the i-th drawn one has. Steps of the golden ratio: any first few lie evenly over the set. */
+const placeOf = (i: number, { count }: Pick<Pictures, "count">): number =>
+  Math.floor((((i + 0.5) * 0.6180339887498949) % 1) * count);
+
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 async function alone(painter: Painter, drawing: StudyDrawing, { signal }: Study): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i <= ALONE; i++) {
     const begin = performance.now();
     for await (const _ of painter.draw({ ...drawing, labels: [0], first: i, batch: 1, signal }));
-    if (i > 0) times.push(performance.now() - begin); // the first compiles
+    times.push(performance.now() - begin);
   }
-  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
-}
-
-/** Pictures of one size as one set. */
-export function joinedPictures(pictures: readonly Picture[]): Pictures {
-  const { width, height } = pictures[0]!;
-  if (width !== height) throw new RangeError(`joinedPictures: ${width} x ${height} is not square`);
-  const bytes = width * height * 3;
-  const pixels = new Uint8Array(pictures.length * bytes);
-  for (const [i, { data }] of pictures.entries()) pixels.set(data, i * bytes);
-  return { count: pictures.length, size: width, pixels };
+  return median(times.slice(1)); // the first compiles
 }

@@ -142,7 +142,8 @@ const SAVE_EVERY = 50;
 
 const exists = async (file: string) => Boolean(await node.fs.stat(file).catch(() => undefined));
 
-const finishedFile = ({ folder }: Pick<Study, "folder">, { name, kind }: StudyRun): string =>
+/** The finished model of a run. */
+export const finishedFile = ({ folder }: Pick<Study, "folder">, { name, kind }: StudyRun): string =>
   node.path.join(folder, name, `${kind}.safetensors`);
 
 // ---- drawing

@@ -1,0 +1,58 @@
+/** What a study keeps of work that was done: figures under the recipe that made them, drawn pictures as plain bytes. */
+
+import { node } from "../../formats/builtins.node.ts";
+import { writeFileAtomic } from "../../formats/node.ts";
+import type { Picture } from "../../image/sheet.ts";
+import type { Pictures } from "../nearest.ts";
+
+/** What `file` holds, when the same recipe made it. */
+export async function readKept<T>(file: string, recipe: object): Promise<T | undefined> {
+  const text = await node.fs.readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const found = JSON.parse(text) as { recipe: unknown; measured: T };
+    return JSON.stringify(found.recipe) === JSON.stringify(recipe) ? found.measured : undefined;
+  } catch {
+    return undefined; // cut off or not ours: measured anew
+  }
+}
+
+export async function writeKept(
+  file: string,
+  { recipe, measured }: { recipe: object; measured: unknown },
+): Promise<void> {
+  const text = `${JSON.stringify({ recipe, measured }, null, 2)}\n`;
+  await writeFileAtomic(file, new TextEncoder().encode(text));
+}
+
+/**
+ * Pictures of `size` x `size` pixels in one growing file, named by the recipe that draws them: a batch at a time is
+ * added, and a batch that was cut off is drawn again.
+ */
+export async function drawnFile(
+  folder: string,
+  at: { recipe: object; size: number; batch: number },
+) {
+  const { recipe, size, batch } = at;
+  const hash = node.crypto.createHash("sha256").update(JSON.stringify(recipe)).digest("hex");
+  const file = node.path.join(folder, `drawn-${hash.slice(0, 16)}.rgb`);
+  const bytes = size * size * 3;
+  const found = await node.fs.readFile(file).catch(() => new Uint8Array(0));
+  let pixels: Uint8Array = found.subarray(0, found.length - (found.length % (bytes * batch)));
+  if (pixels.length < found.length) await node.fs.truncate(file, pixels.length);
+  return {
+    count: () => pixels.length / bytes,
+    async add(pictures: readonly Picture[]) {
+      const more = new Uint8Array(pixels.length + pictures.length * bytes);
+      more.set(pixels);
+      for (const [i, { data }] of pictures.entries()) more.set(data, pixels.length + i * bytes);
+      await node.fs.appendFile(file, more.subarray(pixels.length));
+      pixels = more;
+    },
+    first: (count: number): Pictures => ({
+      count,
+      size,
+      pixels: pixels.subarray(0, count * bytes),
+    }),
+  };
+}
