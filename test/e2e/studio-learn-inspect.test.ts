@@ -153,7 +153,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
     expect(await serious(page)).toEqual([]);
     const steps = page.getByRole("slider", { name: /按什么顺序写/ });
     await steps.fill("7");
-    await page.getByText("第 7 步,共 7 步").waitFor();
+    await page.getByText("第 7 步，共 7 步").waitFor();
     await page.close();
   });
 

@@ -345,7 +345,7 @@ suite(noBrowser ? `the studio in Chromium (skipped: ${noBrowser})` : "the studio
     await button("Dark theme").click();
     await page.getByLabel("Language").selectOption("zh");
     await page.reload();
-    await page.getByRole("heading", { name: "画一张图,看它长成" }).waitFor();
+    await page.getByRole("heading", { name: "画一张图，看它长成" }).waitFor();
     expect(await page.locator("html").getAttribute("data-theme")).toBe("dark");
     expect(await page.locator("html").getAttribute("lang")).toBe("zh");
     await page.getByLabel("语言").selectOption("en");

@@ -45,10 +45,10 @@ export const inspect = words({
     scalar: "one number",
   },
   zh: {
-    title: "加载之前,先看看检查点里有什么",
-    lead: "有些模型文件其实是程序。把文件拖到这里:只读取,绝不运行,也不会离开本页。",
+    title: "加载之前，先看看检查点里有什么",
+    lead: "有些模型文件其实是程序。把文件拖到这里：只读取，绝不运行，也不会离开本页。",
     choose: "选择文件",
-    kinds: ".safetensors、.pth、.ckpt、.bin、.pkl、.onnx、.gguf、.h5、.npz、.zip 等,大小不限",
+    kinds: ".safetensors、\u200b.pth、\u200b.ckpt、\u200b.bin、\u200b.pkl、\u200b.onnx、\u200b.gguf、\u200b.h5、\u200b.npz、\u200b.zip 等，大小不限",
     clear: "清空列表",
     scanning: "正在读取……",
     verdicts: {
@@ -58,8 +58,8 @@ export const inspect = words({
       malicious: "恶意",
     },
     meaning: {
-      clean: "只有数据:加载它不会运行任何代码。",
-      unreadable: "文件已损坏,或类型未知。无人能断定加载时会发生什么。",
+      clean: "只有数据：加载它不会运行任何代码。",
+      unreadable: "文件已损坏，或类型未知。无人能断定加载时会发生什么。",
       suspicious: "它做了正常写模型的程序不会做的事。不清楚原因就不要加载。",
       malicious: "加载它就会运行作者指定的操作。不要加载。",
     },
@@ -78,7 +78,7 @@ export const inspect = words({
     name: "名称",
     dtype: "类型",
     shape: "形状",
-    rest: (n: string) => `还有 ${n} 个;按名称筛选即可查看。`,
+    rest: (n: string) => `还有 ${n} 个；按名称筛选即可查看。`,
     done: (name: string, verdict: string) => `${name}:${verdict}。`,
     scalar: "单个数",
   },

@@ -26,8 +26,8 @@ export const train = words({
   },
   zh: {
     title: "训练实况",
-    noServer: "此画室没有服务器。要观看训练,请在训练所在处启动:",
-    none: "还没有训练。启动一个,它就会出现在这里:",
+    noServer: "此画室没有服务器。要观看训练，请在训练所在处启动：",
+    none: "还没有训练。启动一个，它就会出现在这里：",
     runs: "训练",
     step: "步",
     of: (n: string) => `共 ${n}`,
@@ -39,9 +39,9 @@ export const train = words({
     loss: "损失",
     rate: "学习率",
     usage: "各级码本使用率",
-    usageHelp: "每行一级,由粗到细;时间向右。颜色浅表示未用。",
+    usageHelp: "每行一级，由粗到细；时间向右。颜色浅表示未用。",
     samples: "样本变化",
-    sheet: (name: string) => `样本:${name}`,
-    curve: (name: string, first: string, last: string) => `${name}:从 ${first} 到 ${last}`,
+    sheet: (name: string) => `样本：${name}`,
+    curve: (name: string, first: string, last: string) => `${name}：从 ${first} 到 ${last}`,
   },
 });
