@@ -339,6 +339,19 @@ suite(noBrowser ? `the studio in Chromium (skipped: ${noBrowser})` : "the studio
       await page.setViewportSize(WIDE);
     });
 
+  test("no page is wider than a phone, in Chinese either", async () => {
+    await page.setViewportSize(PHONE);
+    await open("generate");
+    await page.getByLabel("Language").selectOption("zh");
+    for (const name of ["generate", "edit", "gallery", "train", "inspect", "learn"]) {
+      await open(name);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(wide, name).toBeLessThanOrEqual(PHONE.width);
+    }
+    await page.getByLabel("语言").selectOption("en");
+    await page.setViewportSize(WIDE);
+  });
+
   test("theme and language are remembered", async () => {
     await page.emulateMedia({ colorScheme: "light" });
     await open("generate");

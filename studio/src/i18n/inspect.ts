@@ -48,7 +48,8 @@ export const inspect = words({
     title: "加载之前，先看看检查点里有什么",
     lead: "有些模型文件其实是程序。把文件拖到这里：只读取，绝不运行，也不会离开本页。",
     choose: "选择文件",
-    kinds: ".safetensors、\u200b.pth、\u200b.ckpt、\u200b.bin、\u200b.pkl、\u200b.onnx、\u200b.gguf、\u200b.h5、\u200b.npz、\u200b.zip 等，大小不限",
+    kinds:
+      ".safetensors、\u200b.pth、\u200b.ckpt、\u200b.bin、\u200b.pkl、\u200b.onnx、\u200b.gguf、\u200b.h5、\u200b.npz、\u200b.zip 等，大小不限",
     clear: "清空列表",
     scanning: "正在读取……",
     verdicts: {
