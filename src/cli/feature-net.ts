@@ -7,7 +7,7 @@ import { loadClassifier } from "../eval/classifier-file.ts";
 import { InputError } from "../formats/errors.ts";
 import { readOnnx } from "../formats/onnx.ts";
 import { type FeatureNet, onnxFeatures } from "../image/perceptual.ts";
-import { bindConstants } from "../nn/bind.ts";
+import { sharedConstant } from "../tensor/graph.ts";
 
 /**
  * `file.onnx` (input: pictures in [-1, 1]), `lab:<data set>`, or a file of `underpaint train classifier`.
@@ -29,6 +29,11 @@ export async function openFeatureNet(
   const { config, weights, hash } = await loadClassifier(name);
   return {
     ...{ name, hash },
-    maps: (images) => classify(images, bindConstants(images.graph, weights), config).maps,
+    maps(images) {
+      // Looked through twice in one graph; names of their own would meet those of the model.
+      const bind = (weight: string) =>
+        sharedConstant(images.graph, `${hash} ${weight}`, () => weights.get(weight)!);
+      return classify(images, bind, config).maps;
+    },
   };
 }

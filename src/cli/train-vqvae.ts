@@ -1,6 +1,7 @@
 /** `underpaint train vqvae DATA`: trains a tokenizer. The loop and its words are in training.ts. */
 
-import type { Command } from "commander";
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
 import {
   imageSide,
@@ -12,11 +13,12 @@ import {
 import type { FeatureNet } from "../image/perceptual.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { type Checkpoint, openRun } from "../train/run.node.ts";
-import { vqvaeTask } from "../train/vqvae.ts";
+import { checkAncestor, vqvaeTask } from "../train/vqvae.ts";
 import { VQVAE_RECIPE, type VqvaeRecipe } from "../train/vqvae-recipe.ts";
 import { interruptible } from "./errors.ts";
 import { openFeatureNet } from "./feature-net.ts";
 import { givenFlags, listFlag, numberFlag } from "./flags.ts";
+import { tokenizerFile } from "./package.ts";
 import {
   AUGMENT_FLAGS,
   addRecipeFlags,
@@ -25,6 +27,7 @@ import {
   UPDATE_FLAGS,
 } from "./recipe-flags.ts";
 import type { Terminal } from "./terminal.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { vqvaeCost } from "./train-cost.ts";
 import { openRebuiltJudge } from "./train-judge.ts";
 import {
@@ -42,7 +45,9 @@ import {
 } from "./training.ts";
 import { printFoundRate, printPlan } from "./trial.ts";
 
-const RECIPE_FLAGS: RecipeFlags<Exclude<keyof VqvaeRecipe, "model" | "augment" | "network">> = {
+const RECIPE_FLAGS: RecipeFlags<
+  Exclude<keyof VqvaeRecipe, "model" | "augment" | "network" | "from" | "only">
+> = {
   ...UPDATE_FLAGS,
   weightDecay: { sentence: "Decoupled weight decay", real: true, min: 0, max: 10 },
   l1: { sentence: "Weight of the mean absolute error", real: true, min: 0 },
@@ -114,6 +119,7 @@ interface VqvaeFlags extends SharedFlags {
   readonly perceptual: string;
   readonly perceptualLayers?: string;
   readonly judge?: string;
+  readonly from?: string;
 }
 
 export function addTrainVqvae(parent: Command, terminal: Terminal): void {
@@ -157,6 +163,15 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
       "--judge <network>",
       "Also tell rFID of the test split, seen through lab:<data set> or a file, as in eval",
     )
+    .option("--from <tokenizer>", "Start from this tokenizer: a model's name, a file or a run")
+    .addOption(
+      new Option(
+        "--only <part>",
+        "What learns; the decoder alone leaves every picture's tokens as they are",
+      )
+        .choices(["all", "decoder"])
+        .default(VQVAE_RECIPE.only),
+    )
     .option("--cosine", "Choose codes by angle instead of by distance", start.usingZnorm)
     .option("--no-attention", "Leave out the attention of the deepest level")
     .option("--no-mid-attention", "Leave out the attention in the middle")
@@ -178,13 +193,16 @@ async function run(
 ): Promise<number> {
   const before = earlierRecipe(flags.run);
   const network = await networkOf(flags, { command, before });
+  const ancestor = flags.from ? await loadTokenizer(tokenizerFile(flags.from)) : undefined;
   const recipe = {
-    ...{ data, ...readVqvaeRecipe(command, before) },
+    ...{ data, ...readVqvaeRecipe(command, before, ancestor) },
     network: network ? { name: network.name, hash: network.hash } : null,
   };
   const again = `underpaint train vqvae ${shellWord(data)} --run ${shellWord(flags.run)}`;
   const { threads, strict, json, judge } = flags;
-  const source = await vqvaeSource(terminal, recipe, { threads, strict, signal, network, judge });
+  const source = await vqvaeSource(terminal, recipe, {
+    ...{ threads, strict, signal, network, judge, ancestor },
+  });
   if (flags.dryRun) {
     const plan = { recipe, json, next: again, signal, open: () => source.open() };
     await printPlan(terminal, vqvaeCost(recipe.model, recipe), plan);
@@ -233,14 +251,27 @@ async function sameNetwork({ network }: VqvaeRecipe): Promise<FeatureNet | undef
   );
 }
 
+/** The tokenizer that a run started from. @throws InputError where its file is another now */
+async function sameAncestor({ from }: VqvaeRecipe): Promise<Tokenizer | undefined> {
+  if (!from) return undefined;
+  const found = await loadTokenizer(from.file);
+  if (found.hash === from.hash) return found;
+  throw new InputError(
+    `${from.file}: this is not the tokenizer the run started from: its SHA-256 begins with ${found.hash}, the run has ${from.hash}; restore the file`,
+    { file: from.file },
+  );
+}
+
 /** What a tokenizer's run is made of, by its recipe. */
 export async function vqvaeSource(
   terminal: Terminal,
   recipe: VqvaeRecipe & { readonly data: string },
-  options: SourceOptions & { network?: FeatureNet; judge?: string },
+  options: SourceOptions & { network?: FeatureNet; judge?: string; ancestor?: Tokenizer },
 ): Promise<RunSource> {
   const { threads, strict, signal } = options;
   const network = options.network ?? (await sameNetwork(recipe));
+  const ancestor = options.ancestor ?? (await sameAncestor(recipe));
+  checkAncestor(recipe, ancestor);
   const size = imageSide(recipe.model);
   const data = await openSplits(terminal, recipe.data, { size, strict, signal });
   const backend = await backendWith(threads);
@@ -251,7 +282,7 @@ export async function vqvaeSource(
   });
   const open = async (checkpoint?: Checkpoint) => {
     const judge = judging?.judge;
-    const task = await vqvaeTask(recipe, data, { backend, checkpoint, network, judge });
+    const task = await vqvaeTask(recipe, data, { backend, checkpoint, network, judge, ancestor });
     if (!judging) return task;
     return { ...task, release: () => task.release().finally(() => judging.release()) };
   };
@@ -268,11 +299,18 @@ async function openJudging(
   return openRebuiltJudge(judge, { backend, pictures: count - (count % size) });
 }
 
-/** The recipe from flags, over what the run was started with, over the defaults. @throws InputError where parts do not fit */
-export function readVqvaeRecipe(command: Command, before: Json | undefined): VqvaeRecipe {
+/**
+ * The recipe from flags, over what the run was started with, over the tokenizer it starts from, over the defaults.
+ * @throws InputError where parts do not fit
+ */
+export function readVqvaeRecipe(
+  command: Command,
+  before: Json | undefined,
+  ancestor?: Tokenizer,
+): VqvaeRecipe {
   const given = givenFlags(command);
-  const old = partOf(before, "model") as Partial<VqvaeConfig> | undefined;
-  const { size, chMult, patchNums, attention, midAttention, cosine } = command.opts();
+  const old = (partOf(before, "model") ?? ancestor?.config) as Partial<VqvaeConfig> | undefined;
+  const { size, chMult, patchNums, attention, midAttention, cosine, only } = command.opts();
   const choose = <T>(key: string, typed: T, earlier: T | undefined): T =>
     given.has(key) ? typed : (earlier ?? typed);
   const levels: readonly number[] = choose("chMult", chMult, old?.chMult);
@@ -283,7 +321,7 @@ export function readVqvaeRecipe(command: Command, before: Json | undefined): Vqv
     ...readRecipe(
       command,
       Object.keys(MODEL_FLAGS) as (keyof typeof MODEL_FLAGS)[],
-      partOf(before, "model"),
+      old as Json | undefined,
     ),
     chMult: levels,
     patchNums: given.has("patchNums") ? patchNums : sides,
@@ -293,9 +331,13 @@ export function readVqvaeRecipe(command: Command, before: Json | undefined): Vqv
   });
   const keys = Object.keys(RECIPE_FLAGS) as (keyof typeof RECIPE_FLAGS)[];
   const strengths = Object.keys(AUGMENT_FLAGS) as (keyof typeof AUGMENT_FLAGS)[];
+  const from = ancestor ? { file: resolve(ancestor.file), hash: ancestor.hash } : null;
+  const earlier = (before?.from ?? null) as VqvaeRecipe["from"];
   return {
     ...VQVAE_RECIPE,
     ...readRecipe(command, keys, before),
+    from: from && earlier?.hash !== from.hash ? from : earlier,
+    only: choose("only", only, before?.only as VqvaeRecipe["only"] | undefined),
     augment: readRecipe(command, strengths, partOf(before, "augment")),
     model,
   };

@@ -19,14 +19,20 @@ interface Named {
   readonly dtype: DType;
 }
 
-/** Weights as graph inputs, made when first asked for; `bound` lists those, in order of use. */
+/**
+ * Weights as graph inputs, made when first asked for; `bound` lists those, in order of use.
+ * @param options.fixed weights that are constants instead: they are not trained
+ */
 export function bindInputs(
   g: Graph,
   specs: readonly Named[],
+  { fixed = new Map() }: { fixed?: WeightMap } = {},
 ): Bind & { readonly bound: Map<string, Value> } {
   const byName = new Map(specs.map((s) => [s.name, s]));
   const bound = new Map<string, Value>();
+  const constants = bindConstants(g, fixed);
   const bind = (name: string) => {
+    if (fixed.has(name)) return constants(name);
     let value = bound.get(name);
     if (!value) {
       const spec = byName.get(name);

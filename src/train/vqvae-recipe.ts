@@ -39,6 +39,10 @@ export interface VqvaeRecipe extends AdversaryRecipe {
   /** Updates between revivals of dead codes; 0 for never. */
   readonly reviveEvery: number;
   readonly augment: Augment;
+  /** The tokenizer whose weights it starts from, told by its file and the hash of that; null for none. */
+  readonly from: { readonly file: string; readonly hash: string } | null;
+  /** What learns. The decoder alone: pictures keep their tokens, so transformers trained on those stay right. */
+  readonly only: "all" | "decoder";
 }
 
 export const VQVAE_RECIPE: Omit<VqvaeRecipe, "model"> = {
@@ -60,5 +64,7 @@ export const VQVAE_RECIPE: Omit<VqvaeRecipe, "model"> = {
   codebookAt: -1,
   reviveEvery: 50,
   augment: {},
+  from: null,
+  only: "all",
   ...ADVERSARY_RECIPE,
 };

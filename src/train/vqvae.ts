@@ -3,7 +3,7 @@
 import { batches, checkCursor, type ImageDataset } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import { imageSide } from "../image/config.ts";
+import { imageSide, type VqvaeConfig } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindInputs } from "../nn/bind.ts";
@@ -45,11 +45,19 @@ const HITS = "quantize.ema_vocab_hit_SV";
 
 const first = (t: Tensor | undefined): number => Number(t!.data[0]);
 
+/** A tokenizer to begin with. */
+export interface TokenizerWeights {
+  readonly config: VqvaeConfig;
+  readonly weights: TensorMap;
+}
+
 export interface VqvaeLife {
   readonly backend: Backend;
   readonly checkpoint?: Checkpoint;
   /** The network of the perceptual term; the one that the recipe names. */
   readonly network?: FeatureNet;
+  /** The tokenizer that it starts from; the one that the recipe names. */
+  readonly ancestor?: TokenizerWeights;
   /** Judges reconstructions of the test split at every evaluation. */
   readonly judge?: () => Judge;
 }
@@ -72,9 +80,10 @@ export async function vqvaeTask(
   const specs = vqvaeSpecs(model);
   const start = rng(seed);
   const { checkpoint } = life;
-  const weights = checkpoint
-    ? unprefixed(checkpoint.tensors, "param.")
-    : initWeights(specs, start.child("weights"));
+  checkAncestor(recipe, life.ancestor);
+  const initial = life.ancestor?.weights ?? initWeights(specs, start.child("weights"));
+  const weights = checkpoint ? unprefixed(checkpoint.tensors, "param.") : initial;
+  const fixed = fixedWeights(recipe, initial);
   const [scales, codes] = [model.patchNums.length, model.codes];
   const names = model.patchNums.map((pn) => `${pn}x${pn}`);
   const perPicture = model.patchNums.map((pn) => pn * pn);
@@ -89,10 +98,9 @@ export async function vqvaeTask(
   const compile = async (step: number, from: { weights: TensorMap; state?: TensorMap }) => {
     // The discriminator joins when its time comes: until then the graph is that much smaller.
     const hostile = isAdversarial(recipe, step);
-    const joins = hostile && !isAdversarial(recipe, step - 1);
-    const fresh = joins ? freshAdversary(recipe, start.child("judge")) : undefined;
+    const fresh = hostile ? freshAdversary(recipe, start.child("judge")) : undefined;
     const g = createGraph("vqvae step");
-    const p = bindInputs(g, specs);
+    const p = bindInputs(g, specs, { fixed });
     const images = input(g, "images", [batch, 3, side, side]);
     const keep = recipe.scaleDrop > 0 ? input(g, "keep", [batch, scales]) : undefined;
     const parts = lossGraph({ images, keep }, p, { recipe, network: life.network, hostile });
@@ -111,13 +119,14 @@ export async function vqvaeTask(
       },
       life.backend,
       {
-        weights: new Map([...from.weights, ...(fresh?.weights ?? [])]),
-        state: from.state && new Map([...from.state, ...(fresh?.state ?? [])]),
+        // What has been trained already stands over what would be fresh.
+        weights: new Map([...(fresh?.weights ?? []), ...from.weights]),
+        state: from.state && new Map([...(fresh?.state ?? []), ...from.state]),
       },
     );
     return { stepper, hostile, bound: p.bound, reported: Object.keys(parts.report) };
   };
-  let { stepper, hostile, bound, reported } = await compile((checkpoint?.step ?? 0) + 1, {
+  let { stepper, hostile, bound, reported } = await compile(checkpoint?.step || 1, {
     weights,
     state: checkpoint && unprefixed(checkpoint.tensors, "state."),
   });
@@ -133,18 +142,15 @@ export async function vqvaeTask(
     ...life,
   });
   const source = batches(data.train, { batch, seed, cursor, augment: recipe.augment });
-  // With few scales some phi convolutions are never chosen: they are in no graph, and stay as they started.
-  const unused = initWeights(
-    specs.filter((s) => s.name !== HITS && !bound.has(s.name)),
-    start.child("weights"),
-  );
+  // What is not trained stays as it started; so do phi convolutions that few scales never choose.
   const modelTensors = (): TensorMap => {
-    const now = new Map([...unused, ...(ema ?? learnt()), [HITS, use.hits]]);
+    const now = new Map([...initial, ...(ema ?? learnt()), [HITS, use.hits]]);
     return new Map(specs.map((s) => [s.name, now.get(s.name)!]));
   };
   /** Draws the codebook from the data when it is time, or moves its dead codes; how many codes were moved. */
   const renew = (step: number, z: Tensor): number => {
-    const own = stepper.weights().get(CODEBOOK)!;
+    const own = stepper.weights().get(CODEBOOK);
+    if (!own) return 0;
     const state = stepper.state();
     const moments = ["m", "v"].map((kind) => state.get(`adamw.${kind}.${CODEBOOK}`)!);
     const followers = ema ? [ema.get(CODEBOOK)!] : [];
@@ -232,6 +238,37 @@ export async function vqvaeTask(
       await measure.release();
     },
   };
+}
+
+/** @throws InputError unless the tokenizer that the recipe starts from is built like its own */
+export function checkAncestor(
+  { from, model }: VqvaeRecipe,
+  ancestor: TokenizerWeights | undefined,
+): void {
+  if ((from === null) !== (ancestor === undefined))
+    throw new Error("vqvaeTask: the recipe and what it starts from do not belong together");
+  if (!from || !ancestor) return;
+  const keys = Object.keys(model) as (keyof VqvaeConfig)[];
+  const other = keys.filter((key) => `${model[key]}` !== `${ancestor.config[key]}`);
+  if (other.length > 0)
+    throw new InputError(
+      `${from.file}: a tokenizer that is trained further keeps its sizes, but ${other.map((key) => `${key} is ${ancestor.config[key]} there and ${model[key]} here`).join(", ")}; leave those settings out`,
+      { file: from.file, other },
+    );
+}
+
+/** What of the tokenizer makes pictures out of tokens. */
+const isDecoder = (name: string): boolean => /^(decoder|post_quant_conv)\./.test(name);
+
+/** Weights that do not learn. @throws InputError where nothing has learnt them before */
+function fixedWeights({ from, only }: VqvaeRecipe, weights: TensorMap): TensorMap {
+  if (only === "all") return new Map();
+  if (!from)
+    throw new InputError(
+      "the decoder alone can only be trained of a tokenizer that is there; name it with --from",
+      { only },
+    );
+  return new Map([...weights].filter(([name]) => !isDecoder(name)));
 }
 
 /** `usage/4x4`: the health of one scale as metrics. */

@@ -260,3 +260,37 @@ test("a trained pair samples: tokenizer, transformer, picture", async () => {
   ).toMatchObject({ code: 0 });
   expect(existsSync(join(home, "red.png")) && existsSync(join(home, "sheet.png"))).toBe(true);
 });
+
+test("a tokenizer's decoder alone is trained further, seen by a classifier and a discriminator", async () => {
+  const [run, start] = [await newFolder(), join(model, "vqvae.safetensors")];
+  const more = ["--from", start, "--only", "decoder", "--perceptual", "lab:emoji"];
+  const hostile = ["--gan", "0.5", "--gan-start", "2"];
+  // Saved where the discriminator is about to join, and gone on with from there.
+  const begun = await vqvae(run, [...more, ...hostile, "--steps", "2"]);
+  expect(begun.code, begun.stderr).toBe(0);
+  const ended = await vqvae(run, ["--steps", "6"]);
+  expect(ended.code, ended.stderr).toBe(0);
+  const last = jsonLines(ended.stdout).findLast((e) => e.kind === "step");
+  expect(Object.keys(last!.metrics as object)).toEqual(
+    expect.arrayContaining(["perceptual", "gan"]),
+  );
+  const [was, now] = await Promise.all(
+    [start, join(run, "vqvae.safetensors")].map(async (file) =>
+      readSafetensors(await readFile(file)),
+    ),
+  );
+  for (const name of ["encoder.conv_in.weight", "quantize.embedding.weight", "quant_conv.weight"])
+    expect(now!.tensors.get(name)!.data, name).toEqual(was!.tensors.get(name)!.data);
+  expect(now!.tensors.get("decoder.conv_out.weight")!.data).not.toEqual(
+    was!.tensors.get("decoder.conv_out.weight")!.data,
+  );
+});
+
+test("a tokenizer that is trained further keeps its sizes", async () => {
+  const start = join(model, "vqvae.safetensors");
+  const run = join(await newFolder(), "run");
+  const { code, stderr } = await vqvae(run, ["--from", start, "--codes", "32"]);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/keeps its sizes, but codes is 16 there and 32 here; leave those/);
+  expect(existsSync(run)).toBe(false);
+});
