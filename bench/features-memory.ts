@@ -1,6 +1,6 @@
 /**
  * Memory of evaluation: 50,000 made-up feature vectors of 2048 numbers against as many others, through FID, KID, IS,
- * precision and recall. Writes results/features-memory.json.
+ * precision and recall, as `underpaint eval` does it. Writes results/features-memory.json.
  *
  * npx tsx bench/features-memory.ts [COUNT]
  */
@@ -28,7 +28,7 @@ function network(name: string, { scale, mean }: { scale: number; mean: number })
     async look({ count }) {
       const chance = rng(name).child(call++);
       const normal = chance.fillNormal(new Float32Array(count * WIDTH));
-      const features = Float64Array.from(normal, (x) => mean + scale * x);
+      const features = normal.map((x) => mean + scale * x); // float32, as networks give them
       const data = new Float64Array(count * CLASSES);
       for (let i = 0; i < count; i++) {
         const row = data.subarray(i * CLASSES, (i + 1) * CLASSES);

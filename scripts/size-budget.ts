@@ -36,9 +36,9 @@ const heaviest = largest(tracked, bytes);
 const models = tracked.filter((f) => f.startsWith("models/"));
 
 const rows: Row[] = [
-  { what: "source", size: sum(code, linesOf), limit: 61_000, unit: "lines" },
+  { what: "source", size: sum(code, linesOf), limit: 63_000, unit: "lines" },
   { what: "longest source file", ...longest, limit: 400, unit: "lines", note: longest.file },
-  { what: "tests", size: sum(tests, linesOf), limit: 26_000, unit: "lines" },
+  { what: "tests", size: sum(tests, linesOf), limit: 28_000, unit: "lines" },
   { what: "embedded models", size: sum(models, bytes), limit: 20_000_000, unit: "bytes" },
   { what: "largest file", ...heaviest, limit: 20_000_000, unit: "bytes", note: heaviest.file },
 ];

@@ -52,7 +52,7 @@ export async function* lookAt(
 ): AsyncGenerator<{ done: number; of: number }, Summary> {
   const { of, products, keep = 10_000, splits = 10, seed = 0, signal, spatial = true } = options;
   const streams = { features: collected(products), spatial: collected(products) };
-  const kept = reservoir(keep, rng(seed).child("kept features"));
+  const kept = reservoir({ most: keep, of }, rng(seed).child("kept features"));
   const score =
     of >= LEAST_PER_SPLIT * splits ? new InceptionScoreStream(of, { splits }) : undefined;
   let done = 0;
@@ -109,20 +109,20 @@ function collected(products: Products) {
 }
 
 /** Up to `most` rows, each as likely as any other to stay (Vitter 1985, algorithm R). */
-function reservoir(most: number, chance: Rng) {
-  let data = new Float64Array(0);
+function reservoir({ most, of }: { most: number; of: number }, chance: Rng) {
+  let data: Rows["data"] = new Float32Array(0);
   let [count, seen, width] = [0, 0, 0];
   return {
     add(rows: Rows) {
-      width = rows.width;
+      if (count === 0) {
+        width = rows.width;
+        // Whole from the start: growing by copies would need it twice.
+        const Kind = rows.data instanceof Float32Array ? Float32Array : Float64Array;
+        data = new Kind(Math.min(most, of) * width);
+      }
       for (let i = 0; i < rows.count; i++, seen++) {
         const at = seen < most ? count++ : chance.int(seen + 1);
         if (at >= most) continue;
-        if ((at + 1) * width > data.length) {
-          const larger = new Float64Array(Math.min(most, Math.max(64, 2 * count)) * width);
-          larger.set(data);
-          data = larger;
-        }
         data.set(rows.data.subarray(i * width, (i + 1) * width), at * width);
       }
     },

@@ -2,7 +2,7 @@
 
 import { InputError } from "../formats/errors.ts";
 import type { Rng } from "../tensor/rng.ts";
-import { chosenRows, type Products, type Rows, rowsBetween } from "./products.ts";
+import { blocks, chosenRows, type Products, type Rows } from "./products.ts";
 
 export interface Kid {
   /** Unbiased estimate of MMD² over all pairs; may be slightly negative. */
@@ -30,9 +30,6 @@ export interface KidOptions {
   readonly subsetSize?: number;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Rows of a kernel matrix that are made at once. */
-const CHUNK = 1024;
 
 /**
  * KID (Binkowski et al. 2018, arXiv 1801.01401): MMD² with the kernel (x·y / d + 1)³.
@@ -82,25 +79,17 @@ async function kernelSums(a: Rows, b: Rows, options: KidOptions): Promise<Kernel
 }
 
 /** Sums of rows and of columns of the kernel matrix; `self` leaves out the diagonal. */
-async function sumsBetween(
-  x: Rows,
-  y: Rows,
-  { products, signal, self }: KidOptions & { self: boolean },
-) {
+async function sumsBetween(x: Rows, y: Rows, options: KidOptions & { self: boolean }) {
   const rows = new Float64Array(x.count);
   const columns = new Float64Array(y.count);
-  for (let at = 0; at < x.count; at += CHUNK) {
-    signal?.throwIfAborted();
-    const part = rowsBetween(x, at, at + CHUNK);
-    const inner = await products.rowsByRows(part, y);
-    for (let i = 0; i < part.count; i++)
-      for (let j = 0; j < y.count; j++) {
-        if (self && at + i === j) continue;
-        const k = (inner[i * y.count + j]! / x.width + 1) ** 3;
-        rows[at + i]! += k;
-        columns[j]! += k;
+  for await (const { i, j, n, m, inner } of blocks(x, y, options))
+    for (let r = 0; r < n; r++)
+      for (let c = 0; c < m; c++) {
+        if (options.self && i + r === j + c) continue;
+        const k = (inner[r * m + c]! / x.width + 1) ** 3;
+        rows[i + r]! += k;
+        columns[j + c]! += k;
       }
-  }
   return { rows, columns };
 }
 

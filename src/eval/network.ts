@@ -103,7 +103,7 @@ export function planes({ count, size, pixels }: PictureSet) {
   return { dtype: "float32" as const, shape: [count, 3, size, size], data };
 }
 
-/** A result of a session as rows in float64. */
+/** A result of a session as rows: a copy, as sessions may use their memory again. */
 export const asRows = ({
   shape,
   data,
@@ -113,5 +113,5 @@ export const asRows = ({
 }): Rows => ({
   count: shape[0]!,
   width: data.length / Math.max(1, shape[0]!),
-  data: Float64Array.from(data as Float32Array),
+  data: data instanceof Float32Array ? data.slice() : Float64Array.from(data as Float64Array),
 });

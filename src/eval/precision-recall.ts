@@ -1,7 +1,7 @@
 /** Precision and recall by manifolds of nearest neighbours: how many samples look real, how much of the real is covered. */
 
 import { InputError } from "../formats/errors.ts";
-import { type Products, type Rows, rowsBetween } from "./products.ts";
+import { blocks, type Products, type Rows } from "./products.ts";
 
 export interface PrecisionRecall {
   /** Share of samples inside the ball of some reference picture. */
@@ -17,9 +17,6 @@ export interface ManifoldOptions {
   readonly k?: number;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Rows of a distance matrix that are made at once. */
-const CHUNK = 1024;
 
 /**
  * Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, eqs. 1 and 2), with k = 3 as the ADM
@@ -43,12 +40,12 @@ export async function precisionRecall(
   };
   const precise = new Uint8Array(samples.count);
   const recalled = new Uint8Array(reference.count);
-  for await (const { from, count, squared } of distances(samples, reference, options))
-    for (let i = 0; i < count; i++)
-      for (let j = 0; j < reference.count; j++) {
-        const d = squared[i * reference.count + j]!;
-        if (d <= radii.reference[j]!) precise[from + i] = 1;
-        if (d <= radii.samples[from + i]!) recalled[j] = 1;
+  for await (const { i, j, n, m, squared } of distances(samples, reference, options))
+    for (let r = 0; r < n; r++)
+      for (let c = 0; c < m; c++) {
+        const d = squared[r * m + c]!;
+        if (d <= radii.reference[j + c]!) precise[i + r] = 1;
+        if (d <= radii.samples[i + r]!) recalled[j + c] = 1;
       }
   const share = (inside: Uint8Array) => inside.reduce((sum, x) => sum + x, 0) / inside.length;
   return { precision: share(precise), recall: share(recalled), k };
@@ -56,25 +53,24 @@ export async function precisionRecall(
 
 /** Squared distance of each row to its k-th nearest other row. */
 async function neighbourDistances(rows: Rows, k: number, options: ManifoldOptions) {
-  const radii = new Float64Array(rows.count);
-  const near = new Float64Array(k);
-  for await (const { from, count, squared } of distances(rows, rows, options))
-    for (let i = 0; i < count; i++) {
-      near.fill(Number.POSITIVE_INFINITY);
-      for (let j = 0; j < rows.count; j++) {
-        const d = squared[i * rows.count + j]!;
-        if (j === from + i || d >= near[k - 1]!) continue;
-        let at = k - 1; // keeps `near` sorted
-        for (; at > 0 && near[at - 1]! > d; at--) near[at] = near[at - 1]!;
+  const near = new Float64Array(rows.count * k).fill(Number.POSITIVE_INFINITY); // each row's, sorted
+  for await (const { i, j, n, m, squared } of distances(rows, rows, options))
+    for (let r = 0; r < n; r++) {
+      const first = (i + r) * k;
+      const last = first + k - 1;
+      for (let c = 0; c < m; c++) {
+        const d = squared[r * m + c]!;
+        if (j + c === i + r || d >= near[last]!) continue;
+        let at = last;
+        for (; at > first && near[at - 1]! > d; at--) near[at] = near[at - 1]!;
         near[at] = d;
       }
-      radii[from + i] = near[k - 1]!;
     }
-  return radii;
+  return Float64Array.from({ length: rows.count }, (_, i) => near[i * k + k - 1]!);
 }
 
-/** Squared distances |a|² - 2 a·b + |b|², some rows of a at a time. */
-async function* distances(a: Rows, b: Rows, { products, signal }: ManifoldOptions) {
+/** Squared distances |a|² - 2 a·b + |b|², in blocks. */
+async function* distances(a: Rows, b: Rows, options: ManifoldOptions) {
   const squaresOf = ({ count, width, data }: Rows) =>
     Float64Array.from({ length: count }, (_, i) => {
       let sum = 0;
@@ -82,15 +78,12 @@ async function* distances(a: Rows, b: Rows, { products, signal }: ManifoldOption
       return sum;
     });
   const [aa, bb] = [squaresOf(a), squaresOf(b)];
-  for (let from = 0; from < a.count; from += CHUNK) {
-    signal?.throwIfAborted();
-    const part = rowsBetween(a, from, from + CHUNK);
-    const squared = await products.rowsByRows(part, b);
-    for (let i = 0; i < part.count; i++)
-      for (let j = 0; j < b.count; j++) {
-        const at = i * b.count + j;
-        squared[at] = Math.max(0, aa[from + i]! - 2 * squared[at]! + bb[j]!);
+  for await (const { i, j, n, m, inner: squared } of blocks(a, b, options)) {
+    for (let r = 0; r < n; r++)
+      for (let c = 0; c < m; c++) {
+        const at = r * m + c;
+        squared[at] = Math.max(0, aa[i + r]! - 2 * squared[at]! + bb[j + c]!);
       }
-    yield { from, count: part.count, squared };
+    yield { i, j, n, m, squared };
   }
 }

@@ -5,11 +5,11 @@ import { type Backend, openBackend } from "../tensor/backend.ts";
 import { createGraph, input, output } from "../tensor/graph.ts";
 import { matmul, transpose } from "../tensor/ops.ts";
 
-/** Rows of numbers: count x width. */
+/** Rows of numbers: count x width. What networks say is float32, and is kept so; products are float64. */
 export interface Rows {
   readonly count: number;
   readonly width: number;
-  readonly data: Float64Array;
+  readonly data: Float32Array | Float64Array;
 }
 
 /** Two products, compiled once. Has a life: release it. */
@@ -45,7 +45,7 @@ export async function openProducts({
   const tensor = ({ count, width, data }: Rows): Tensor => ({
     dtype: "float64",
     shape: [count, width],
-    data,
+    data: data instanceof Float64Array ? data : Float64Array.from(data),
   });
   const by = (session: typeof rows) => async (a: Rows, b: Rows) =>
     (await session.run({ a: tensor(a), b: tensor(b) })).product!.data as Float64Array;
@@ -64,6 +64,27 @@ export const rowsBetween = ({ width, count, data }: Rows, from: number, to: numb
   const end = Math.min(count, to);
   return { count: end - from, width, data: data.subarray(from * width, end * width) };
 };
+
+/** Rows that a product takes at once: memory stays small however many there are. */
+const CHUNK = 1024;
+
+/** All rows of a with all rows of b in blocks n m, row-major; `i` and `j` are the numbers of a block's first rows. */
+export async function* blocks(
+  a: Rows,
+  b: Rows,
+  { products, signal }: { products: Products; signal?: AbortSignal | undefined },
+): AsyncGenerator<{ i: number; j: number; n: number; m: number; inner: Float64Array }> {
+  for (let i = 0; i < a.count; i += CHUNK) {
+    const own = rowsBetween(a, i, i + CHUNK);
+    const wide = { ...own, data: Float64Array.from(own.data) };
+    for (let j = 0; j < b.count; j += CHUNK) {
+      signal?.throwIfAborted();
+      const other = rowsBetween(b, j, j + CHUNK);
+      const inner = await products.rowsByRows(wide, other);
+      yield { i, j, n: own.count, m: other.count, inner };
+    }
+  }
+}
 
 /** The rows with these numbers, copied. */
 export function chosenRows({ width, data }: Rows, indices: ArrayLike<number>): Rows {

@@ -6,6 +6,7 @@ import type { Tensor } from "../formats/dtype.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import type { Summary } from "./evaluate.ts";
+import type { Rows } from "./products.ts";
 import type { Statistics } from "./statistics.ts";
 
 /** Change it when what is kept changes, so that old files are not used. */
@@ -16,8 +17,8 @@ const fileOf = (key: string): string => {
   return node.path.join(cacheFolder(), "eval", `${hash.slice(0, 32)}.safetensors`);
 };
 
-const vector = (data: Float64Array, shape: readonly number[]): Tensor => ({
-  dtype: "float64",
+const tensor = (data: Rows["data"], shape: readonly number[]): Tensor => ({
+  dtype: data instanceof Float32Array ? "float32" : "float64",
   shape,
   data,
 });
@@ -28,11 +29,11 @@ export async function keepSummary(key: string, summary: Summary): Promise<void> 
   for (const kind of ["statistics", "spatial"] as const) {
     const s = summary[kind];
     if (!s) continue;
-    tensors.set(`${kind}.mean`, vector(s.mean, [s.width]));
-    tensors.set(`${kind}.covariance`, vector(s.covariance, [s.width, s.width]));
+    tensors.set(`${kind}.mean`, tensor(s.mean, [s.width]));
+    tensors.set(`${kind}.covariance`, tensor(s.covariance, [s.width, s.width]));
   }
   const { count, kept, score } = summary;
-  tensors.set("kept", vector(kept.data, [kept.count, kept.width]));
+  tensors.set("kept", tensor(kept.data, [kept.count, kept.width]));
   const file = fileOf(key);
   await node.fs.mkdir(node.path.dirname(file), { recursive: true });
   const metadata = { key, facts: JSON.stringify({ count, score }) };
@@ -58,7 +59,7 @@ export async function keptSummary(key: string): Promise<Summary | undefined> {
       score,
       statistics: statistics("statistics"),
       spatial: statistics("spatial"),
-      kept: { count: rows, width, data: kept.data as Float64Array },
+      kept: { count: rows, width, data: kept.data as Rows["data"] },
     };
   } catch {
     return undefined; // it can be had again by looking at the pictures
