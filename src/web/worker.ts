@@ -12,6 +12,7 @@ import {
   modelFacts,
   wishFor,
 } from "../server/wish.ts";
+import { openBackend } from "../tensor/backend.ts";
 import { fetchFiles } from "./fetch.ts";
 import { type Host, openHost } from "./host.ts";
 import { readPicture } from "./picture.ts";
@@ -101,16 +102,25 @@ const send = (message: FromWorker): void => postMessage(message);
 const stops = new Map<number, AbortController>();
 let last: Promise<void> = Promise.resolve();
 
-addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  if (data.call === "stop") {
-    stops.get(data.id)?.abort();
-    return;
-  }
-  const { id, call, argument } = data;
-  const own = new AbortController();
-  stops.set(id, own);
-  last = last.then(() => answer(id, ANSWERS[call](argument as never, { signal: own.signal }), own));
-});
+/** Bundlers that put everything into one file make it the file of WebAssembly's threads as well; those are the runtime's alone. */
+const isThread = (globalThis as { name?: string }).name === "em-pthread";
+if (isThread) void openBackend("ort-web");
+else listen();
+
+function listen(): void {
+  addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+    if (data.call === "stop") {
+      stops.get(data.id)?.abort();
+      return;
+    }
+    const { id, call, argument } = data;
+    const own = new AbortController();
+    stops.set(id, own);
+    last = last.then(() =>
+      answer(id, ANSWERS[call](argument as never, { signal: own.signal }), own),
+    );
+  });
+}
 
 async function answer(
   id: number,

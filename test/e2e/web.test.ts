@@ -147,4 +147,22 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
     const failed = await call(page, "web", "nowhere", [{}]).catch((error: Error) => error.message);
     expect(failed).toMatch(/nowhere\/v\w+\.safetensors: the server answered 404/);
   });
+
+  test("threads draw as well where a bundler made the worker one file", async () => {
+    const asked = [{ label: "food", seed: 1 }];
+    const files = new Map((await bundlePage({ worker: "iife" })).files);
+    files.set("/tiny/var.safetensors", MODELS.tiny!.var);
+    files.set("/tiny/vqvae.safetensors", MODELS.tiny!.vqvae);
+    const other = await openBrowser(files);
+    try {
+      const lone = await other.open();
+      const options = { backend: "wasm", asked, threads: 2 } as const;
+      const { on, told } = await call(lone, "webOn", "tiny", options);
+      expect(on.threads).toBe(2);
+      expect(told[0]!.ids).toEqual((await call(page, "web", "tiny", asked))[0]!.ids);
+      expect(other.complaints).toEqual([]);
+    } finally {
+      await other.close();
+    }
+  }, 40_000);
 });

@@ -64,14 +64,17 @@ export interface Bundle {
   readonly leaks: readonly string[];
 }
 
-/** Bundles page.ts as a program of a user would be: no alias but vitest's, which the page replaces. */
-export async function bundlePage(): Promise<Bundle> {
+/**
+ * Bundles page.ts as a program of a user would be: no alias but vitest's, which the page replaces.
+ * @param options.worker "iife" is Vite's default: each worker is one file
+ */
+export async function bundlePage({ worker = "es" as "es" | "iife" } = {}): Promise<Bundle> {
   const leaks: string[] = [];
   const built = (await build({
     root: HERE,
     configFile: false,
     logLevel: "silent",
-    worker: { format: "es" },
+    worker: { format: worker },
     resolve: { alias: { vitest: join(HERE, "runner.ts") } },
     plugins: [
       {

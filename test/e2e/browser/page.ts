@@ -90,10 +90,14 @@ const calls = {
   /** Draws where it is told to, and says where that was. */
   async webOn(
     folder: string,
-    { backend, asked }: { backend: BackendChoice; asked: readonly Asked[] },
+    {
+      backend,
+      asked,
+      threads,
+    }: { backend: BackendChoice; asked: readonly Asked[]; threads?: number },
   ): Promise<{ on: RunsOn; told: Told[]; scales: number }> {
     const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
-    const model = openInPage(files, { name: folder, backend });
+    const model = openInPage(files, { name: folder, backend, threads });
     const told: Told[] = [];
     for (const one of asked) told.push(await collect(model.draw(requestOf(one))));
     let scales = 0;
