@@ -2,12 +2,15 @@
 
 import { node } from "../formats/builtins.node.ts";
 import type { Metrics } from "./run.node.ts";
+import { waitingList } from "./waiting.ts";
 import type { Watcher } from "./watch.ts";
 
 /** Limits of one log-batch request, by MLflow's documentation. */
 const LIMIT = { metrics: 1000, params: 100, value: 500 } as const;
-/** Numbers kept while a server does not answer; beyond that the oldest go. */
-const MOST_WAITING = 100_000;
+/** Kept while a server does not answer; beyond that the oldest go. */
+const MOST = { numbers: 100_000, files: 64 } as const;
+/** Milliseconds that a server which did not answer is left alone. */
+const REST = 30_000;
 /** Milliseconds between tries of one request. */
 const PAUSES = [250, 1000, 4000] as const;
 /** Milliseconds until an answer is given up on, and in all at the end of a run. */
@@ -29,10 +32,12 @@ export interface MlflowOptions {
   readonly authorization?: string;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** Told once when the server cannot be reached, and how many numbers were lost at the end. */
+  /** Told once that the server cannot be reached, once that too much waits, and at the end what did not arrive. */
   readonly say: (line: string) => void;
   /** Pauses between tries; for tests. */
   readonly pauses?: readonly number[];
+  /** Numbers that may wait; for tests. */
+  readonly mostWaiting?: number;
 }
 
 interface Metric {
@@ -42,99 +47,125 @@ interface Metric {
   readonly step: number;
 }
 
-/** Numbers in batches, the recipe as parameters, sheets and the model as artifacts where the server takes them. */
+/**
+ * Numbers in batches, the recipe as parameters, sheets and the model as artifacts where the server takes them. One
+ * request at a time; what a server that is away did not take waits, up to a bound, and is sent when it answers again.
+ */
 export function mlflow(options: MlflowOptions): Watcher {
-  const { clock, say, params } = options;
+  const { clock, say, mostWaiting = MOST.numbers } = options;
   const ask = client(options);
-  let waiting: Metric[] = [];
-  let [lost, told, runId] = [0, false, ""];
-  let artifacts: string | undefined;
-  let last = 0;
-  let work: Promise<void> = Promise.resolve();
+  const isLost = (error: unknown): boolean => error instanceof Refused;
+  const numbers = waitingList<Metric>(mostWaiting, { isLost });
+  const files = waitingList<{ folder: string; file: string }>(MOST.files, { isLost });
+  let place = "";
+  let started: Started | undefined;
+  let [introduced, refused, toldFailure, toldDrop] = [false, false, false, false];
+  let [last, restUntil] = [0, 0];
+  let working: Promise<void> | undefined;
 
-  /** After what is under way; a failure is told once and costs what it carried. */
-  const queue = (job: () => Promise<unknown>): void => {
-    work = work.then(job).then(
-      () => undefined,
-      (error: unknown) => {
-        if (!told) say(`MLflow: ${(error as Error).message}; training goes on without it`);
-        told = true;
-      },
-    );
-  };
-  const send = (): void => {
-    last = clock();
-    while (waiting.length > 0) {
-      const batch = waiting.splice(0, LIMIT.metrics);
-      queue(async () => {
-        if (runId) {
-          lost += batch.length; // until it has arrived
-          await ask("POST", "runs/log-batch", { run_id: runId, metrics: batch });
-          lost -= batch.length;
-        } else lost += batch.length;
-      });
+  /** The run over there, with its recipe; an earlier one of this folder goes on. */
+  const introduce = async (): Promise<Started> => {
+    const found = started ? undefined : await earlier(place, options);
+    const own = started ?? found ?? (await create(ask, options));
+    started = own;
+    if (found) await ask("POST", "runs/update", { run_id: own.runId, status: "RUNNING" });
+    else {
+      const all = paramsOf(options.params);
+      for (let at = 0; at < all.length; at += LIMIT.params)
+        await ask("POST", "runs/log-batch", {
+          run_id: own.runId,
+          params: all.slice(at, at + LIMIT.params),
+        });
+      await node.fs.writeFile(place, `${JSON.stringify(own)}\n`);
     }
+    introduced = true;
+    return own;
+  };
+  const deliver = async (): Promise<void> => {
+    const { runId, artifacts } = introduced && started ? started : await introduce();
+    await numbers.drain(LIMIT.metrics, (metrics) =>
+      ask("POST", "runs/log-batch", { run_id: runId, metrics }),
+    );
+    await files.drain(1, async ([one]) => {
+      if (!artifacts) return;
+      const name = [one!.folder, node.path.basename(one!.file)].filter(Boolean).join("/");
+      await ask("PUT", `${artifacts}/${name}`, new Uint8Array(await node.fs.readFile(one!.file)));
+    });
+  };
+  const send = (job: () => Promise<void> = deliver): Promise<void> => {
+    last = clock();
+    working ??= job()
+      .catch((error: unknown) => {
+        refused ||= !introduced && error instanceof Refused;
+        const after = refused ? "without it" : "and its numbers wait";
+        if (!toldFailure) say(`MLflow: ${(error as Error).message}; training goes on ${after}`);
+        toldFailure = true;
+        restUntil = clock() + REST;
+      })
+      .finally(() => {
+        working = undefined;
+      });
+    return working;
+  };
+  const due = (): void => {
+    if (refused) {
+      numbers.drop();
+      files.drop();
+    }
+    if (numbers.dropped() > 0 && !refused && !toldDrop) {
+      toldDrop = true;
+      say(
+        `MLflow: ${mostWaiting} numbers wait for the server; older ones are dropped there, not in metrics.jsonl`,
+      );
+    }
+    const many = clock() - last >= EVERY || numbers.waiting() >= LIMIT.metrics;
+    if (many && !refused && clock() >= restUntil) void send();
   };
   const add = (step: number, metrics: Metrics): void => {
     const timestamp = Math.round(clock());
     for (const [key, value] of Object.entries(metrics))
-      if (Number.isFinite(value)) waiting.push({ key, value, timestamp, step });
-    if (waiting.length > MOST_WAITING) {
-      lost += waiting.length - MOST_WAITING;
-      waiting = waiting.slice(-MOST_WAITING);
-    }
-    if (clock() - last >= EVERY || waiting.length >= LIMIT.metrics) send();
+      if (Number.isFinite(value)) numbers.add({ key, value, timestamp, step });
+    due();
   };
-  const upload = (folder: string, file: string): void =>
-    queue(async () => {
-      if (!artifacts) return;
-      const name = [folder, node.path.basename(file)].filter(Boolean).join("/");
-      await ask("PUT", `${artifacts}/${name}`, new Uint8Array(await node.fs.readFile(file)));
-    });
   let status: "FINISHED" | "FAILED" | "KILLED" = "KILLED";
 
   return {
     name: "mlflow",
     start({ run }) {
-      queue(async () => {
-        const place = node.path.join(run.folder, PLACE);
-        const found = await earlier(place, options);
-        const started = found ?? (await create(ask, options));
-        if (found) await ask("POST", "runs/update", { run_id: found.runId, status: "RUNNING" });
-        else {
-          const all = paramsOf(params);
-          for (let at = 0; at < all.length; at += LIMIT.params)
-            await ask("POST", "runs/log-batch", {
-              run_id: started.runId,
-              params: all.slice(at, at + LIMIT.params),
-            });
-          await node.fs.writeFile(place, `${JSON.stringify(started)}\n`);
-        }
-        ({ runId, artifacts } = started);
-      });
+      place = node.path.join(run.folder, PLACE);
+      void send();
     },
     afterStep: ({ step, metrics }) => add(step, metrics),
     evaluation: ({ step, metrics }) => add(step, metrics),
-    sheet: ({ file }) => upload("sheets", file),
+    sheet({ file }) {
+      files.add({ folder: "sheets", file });
+      due();
+    },
     finish({ file }) {
       status = "FINISHED";
-      upload("", file);
+      files.add({ folder: "", file });
     },
     error() {
       status = "FAILED";
     },
     async close() {
-      send();
-      queue(async () => {
-        if (runId)
-          await ask("POST", "runs/update", {
-            ...{ run_id: runId, status, end_time: Math.round(clock()) },
+      const farewell = async () => {
+        await working;
+        if (!refused)
+          await send(async () => {
+            await deliver();
+            const end_time = Math.round(clock());
+            await ask("POST", "runs/update", { run_id: started!.runId, status, end_time });
           });
-      });
+      };
       const { promise, cancel } = pause(FAREWELL);
-      await Promise.race([work, promise]);
+      await Promise.race([farewell(), promise]);
       cancel();
-      if (lost > 0) say(`MLflow: ${lost} numbers did not arrive; they are in metrics.jsonl`);
+      const [lost, unsent] = [numbers, files].map((list) => list.waiting() + list.dropped());
+      if (lost! + unsent! > 0)
+        say(
+          `MLflow: ${lost} numbers${unsent ? ` and ${unsent} files` : ""} did not arrive; they are in metrics.jsonl${unsent ? " and the run's folder" : ""}`,
+        );
     },
   };
 }

@@ -245,12 +245,59 @@ test("a server that is busy now and then loses nothing", async () => {
 });
 
 test("a server that is not there, or refuses, is told of once, and training ends as it would", async () => {
-  for (const url of ["http://127.0.0.1:9", (await server(() => 403)).url]) {
+  for (const [url, words] of [
+    ["http://127.0.0.1:9", /^MLflow: .*; training goes on and its numbers wait$/],
+    [(await server(() => 403)).url, /^MLflow: .*; training goes on without it$/],
+  ] as const) {
     const [folder, said] = [await newFolder(), [] as string[]];
     await train(folder, 4, [tracker(url, said)]);
     expect(said).toHaveLength(2);
-    expect(said[0]).toMatch(/^MLflow: .*; training goes on without it$/);
-    expect(said[1]).toMatch(/numbers did not arrive; they are in metrics\.jsonl/);
+    expect(said[0]).toMatch(words);
+    expect(said[1]).toMatch(
+      /^MLflow: 14 numbers and 2 files did not arrive; they are in metrics\.jsonl/,
+    );
     expect(await readdir(folder)).toContain("model.safetensors");
   }
+});
+
+test("while a server is away for hours a bounded number waits; the newest arrive when it is back, the others are counted", async () => {
+  const [folder, said] = [await newFolder(), [] as string[]];
+  let [away, hours] = [true, 0];
+  const { url, heard } = await server(() => (away ? 503 : undefined));
+  const watcher = mlflow({
+    ...{
+      url,
+      experiment: "discs",
+      name: "first",
+      params: { lr: 0.5 },
+      pauses: [],
+      mostWaiting: 50,
+    },
+    ...{ clock: () => hours * 3.6e6, say: (line: string) => said.push(line) },
+  });
+  const step = async (number: number) => {
+    hours++; // longer than any rest: it is tried again at every step
+    await watcher.afterStep!({ step: number, metrics: { loss: 1 / number } } as never);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  };
+  await watcher.start!({ run: { folder } } as never);
+  for (let number = 1; number <= 120; number++) await step(number);
+  expect(said).toEqual([
+    expect.stringMatching(/^MLflow: .*503.*; training goes on and its numbers wait$/),
+    "MLflow: 50 numbers wait for the server; older ones are dropped there, not in metrics.jsonl",
+  ]);
+  away = false;
+  for (let number = 121; number <= 130; number++) await step(number);
+  await watcher.close!();
+  const steps = metricsIn(heard.filter(({ path }) => path.endsWith("log-batch"))).map(
+    (m) => m.step,
+  );
+  expect(steps).toEqual(Array.from(steps, (_, i) => 131 - steps.length + i)); // the newest, in order
+  expect(said.slice(2)).toEqual([
+    expect.stringMatching(/^MLflow: \d+ numbers did not arrive; they are in metrics\.jsonl$/),
+  ]);
+  const lost = Number(/\d+/.exec(said[2]!)![0]);
+  expect(lost + steps.length).toBe(130); // every number arrived or is counted
+  expect(lost).toBeGreaterThanOrEqual(70);
+  expect(lost).toBeLessThanOrEqual(80);
 });
