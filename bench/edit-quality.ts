@@ -9,6 +9,7 @@ import { type ImageDataset, pixelsOf } from "../src/data/index.ts";
 import { openDataset } from "../src/data/open.ts";
 import { compareSets, openNetwork, type PictureSet } from "../src/eval/index.ts";
 import { type Blend, blendInto, seamError } from "../src/image/edit/blend.ts";
+import { type CanvasStep, extend, paintCanvas } from "../src/image/edit/canvas.ts";
 import { paintOrders } from "../src/image/edit/edit.ts";
 import { type Box, boxMask, type Mask } from "../src/image/edit/mask.ts";
 import { resized } from "../src/image/edit/tokens.ts";
@@ -35,14 +36,54 @@ const WAYS: readonly Way[] = [
   { name: "teacher forcing alone", blend: "none", feather: 0 },
   { name: "kept pixels put back, hard edge", blend: "feather", feather: 0 },
   { name: "kept pixels put back, soft edge of 2 pixels", blend: "feather", feather: 2 },
-  { name: "seamless (the default)", blend: "seamless", feather: 0 },
-  { name: "seamless, soft edge of 2 pixels", blend: "seamless", feather: 2 },
+  { name: "seamless, hard edge", blend: "seamless", feather: 0 },
+  { name: "seamless, soft edge of 2 pixels (the default)", blend: "seamless", feather: 2 },
 ];
 
-const pictureOf = (set: ImageDataset, i: number): Picture => ({
-  ...{ width: SIZE, height: SIZE, channels: 3 },
-  data: Uint8Array.from(pixelsOf(set, i)),
-});
+/** Edits through windows: pictures of another size than the model's, every way drawn anew. */
+interface Through {
+  readonly size: number;
+  /** What is drawn. */
+  readonly box: Box;
+  readonly feathers: readonly number[];
+  edit(picture: Picture, options: ThroughOptions): AsyncGenerator<CanvasStep>;
+}
+interface ThroughOptions {
+  readonly mask: Mask;
+  readonly feather: number;
+  readonly label: string;
+  readonly seed: number;
+  readonly first: number;
+}
+const WINDOWS: Readonly<Record<string, Through>> = {
+  "in-painting at 128 pixels, a quarter in the middle": {
+    size: 128,
+    box: { left: 0.25, top: 0.25, right: 0.75, bottom: 0.75 },
+    feathers: [0, 2, 4],
+    edit: (picture, options) => paintCanvas(model, picture, options),
+  },
+  "the left 48 columns of 64 extended by 16 to the right": {
+    size: 64,
+    box: { left: 0.75, top: 0, right: 1, bottom: 1 },
+    feathers: [0, 1, 2],
+    edit: (picture, { mask: _, ...options }) =>
+      extend(model, columns(picture, 48), { ...options, right: 16 }),
+  },
+};
+/** Pictures that are judged there: each takes a draw of its own. */
+const FEWER = 128;
+
+const pictureOf = (set: ImageDataset, i: number): Picture => {
+  const data = Uint8Array.from(pixelsOf(set, i));
+  const side = Math.sqrt(data.length / 3);
+  return { width: side, height: side, channels: 3, data };
+};
+function columns({ width, height, data }: Picture, count: number): Picture {
+  const out = new Uint8Array(count * height * 3);
+  for (let y = 0; y < height; y++)
+    out.set(data.subarray(y * width * 3, (y * width + count) * 3), y * count * 3);
+  return { width: count, height, channels: 3, data: out };
+}
 
 /** What the model draws for the hole of every picture, before any blending. */
 async function drawnHoles(model: Var, set: ImageDataset, mask: Mask): Promise<Picture[]> {
@@ -67,7 +108,8 @@ async function drawnHoles(model: Var, set: ImageDataset, mask: Mask): Promise<Pi
 
 /** The inside of a hole, as large as a picture. */
 function inside(picture: Picture, { left, top, right, bottom }: Box): Picture {
-  const [x0, x1, y0, y1] = [left, right, top, bottom].map((share) => Math.round(share * SIZE)) as [
+  const { width } = picture;
+  const [x0, x1, y0, y1] = [left, right, top, bottom].map((share) => Math.round(share * width)) as [
     number,
     number,
     number,
@@ -76,7 +118,7 @@ function inside(picture: Picture, { left, top, right, bottom }: Box): Picture {
   const data = new Uint8Array((x1 - x0) * (y1 - y0) * 3);
   for (let y = y0; y < y1; y++)
     data.set(
-      picture.data.subarray((y * SIZE + x0) * 3, (y * SIZE + x1) * 3),
+      picture.data.subarray((y * width + x0) * 3, (y * width + x1) * 3),
       (y - y0) * (x1 - x0) * 3,
     );
   return resized({ width: x1 - x0, height: y1 - y0, channels: 3, data }, SIZE, SIZE);
@@ -116,6 +158,34 @@ for (const [name, box] of Object.entries(HOLES)) {
       blendInto(originals[i]!, picture, { mask, blend, feather }),
     );
     rows.push(await judge(title, blended));
+    console.error(name, rows.at(-1));
+  }
+  holes.push({ name, box, rows });
+}
+for (const [name, { size, box, feathers, edit }] of Object.entries(WINDOWS)) {
+  const mask = boxMask(box, { width: size, height: size });
+  const [own, others] = await Promise.all(
+    (["test", "train"] as const).map((split) => openDataset(spec, { size, split })),
+  );
+  const originals = all(own!).slice(0, FEWER);
+  const real = setOf(all(others!).map((picture) => inside(picture, box)));
+  const judge = async (title: string, pictures: readonly Picture[]) => {
+    const set = setOf(pictures.map((picture) => inside(picture, box)));
+    const kid = (await compareSets(set, real, { network, metrics: ["kid"] })).get("kid")!;
+    const seam = mean(pictures.map((picture) => seamError(picture, mask)));
+    return { name: title, seam, kid: kid.value!, interval: kid.interval! };
+  };
+  const rows = [await judge("the pictures themselves", originals)];
+  for (const feather of feathers) {
+    const edited: Picture[] = [];
+    for (const [i, picture] of originals.entries()) {
+      const label = own!.classes[own!.label(i)]!;
+      let last = picture;
+      for await (const step of edit(picture, { mask, feather, label, seed: SEED, first: i }))
+        last = step.picture;
+      edited.push(last);
+    }
+    rows.push(await judge(`seamless, soft edge of ${feather} pixels`, edited));
     console.error(name, rows.at(-1));
   }
   holes.push({ name, box, rows });

@@ -62,9 +62,37 @@ export interface DrawRequest {
   /** Bytes of a PNG, JPEG or WebP to edit, and its mask. */
   image?: Uint8Array;
   mask?: Uint8Array;
+  /** Bytes of the picture that the way leads to: "interpolate", whose steps are `count`. */
+  other?: Uint8Array;
+  /** What is done with the image. Default "paint" where there is a mask or transparency, else "vary". */
+  kind?: EditKind;
   keep_scales?: number;
   blend?: "none" | "feather" | "seamless";
+  /** Pixels; default 2, less where what is drawn is thin. */
   feather?: number;
+  /** Pixels to add: "extend". */
+  left?: number;
+  top?: number;
+  right?: number;
+  bottom?: number;
+  /** Which scales of the way go first. */
+  course?: Course;
+}
+
+export type EditKind = "paint" | "vary" | "extend" | "enlarge" | "interpolate";
+export type Course = "together" | "coarse" | "fine";
+
+/** How a job changes its picture; which fields there are depends on the kind. */
+export interface Edit {
+  readonly kind: EditKind;
+  readonly keep_scales: number;
+  readonly blend?: "none" | "feather" | "seamless";
+  readonly feather?: number;
+  readonly left?: number;
+  readonly top?: number;
+  readonly right?: number;
+  readonly bottom?: number;
+  readonly course?: Course;
 }
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
@@ -94,12 +122,7 @@ export interface Job {
   readonly temperature: number;
   readonly branches: readonly { readonly from: number; readonly name: string | number }[];
   /** Where it changes a picture. */
-  readonly edit?: {
-    readonly masked: boolean;
-    readonly keep_scales: number;
-    readonly blend: "none" | "feather" | "seamless";
-    readonly feather: number;
-  };
+  readonly edit?: Edit;
   readonly pictures: readonly JobPicture[];
 }
 
@@ -109,7 +132,7 @@ export type JobEvent =
       readonly kind: "scale";
       /** Which picture of the request, from 0. */
       readonly place: number;
-      /** k of K, from 0. */
+      /** k of K, from 0; an extension counts the scales of all its windows, and may leave some out. */
       readonly scale: number;
       readonly of: number;
       /** Side of this scale's token map. */
@@ -176,8 +199,10 @@ export function connect({ url = "", key, fetch = globalThis.fetch }: ClientOptio
   };
   const json = async <T>(path: string, init?: RequestInit): Promise<T> =>
     (await (await ask(path, init)).json()) as T;
-  const submit: Client["submit"] = ({ image, mask, ...rest }, { signal } = {}) => {
-    const body = { ...rest, image: image && base64(image), mask: mask && base64(mask) };
+  const submit: Client["submit"] = ({ image, mask, other, ...rest }, { signal } = {}) => {
+    const files = { image, mask, other };
+    const packed = Object.entries(files).map(([name, bytes]) => [name, bytes && base64(bytes)]);
+    const body = { ...rest, ...Object.fromEntries(packed) };
     const init = { method: "POST", headers: { "Content-Type": "application/json" }, signal };
     return json<Job>("/jobs", { ...init, body: JSON.stringify(body) });
   };

@@ -40,7 +40,7 @@ interface EditFlags extends DrawingFlags, Outputs {
   readonly label?: string;
   readonly count: number;
   readonly blend: Blend;
-  readonly feather: number;
+  readonly feather?: number;
   readonly context: number;
   readonly json: boolean;
 }
@@ -138,12 +138,12 @@ export function addEdit(program: Command, terminal: Terminal): void {
       .default("seamless"),
   );
   numberFlag(command, "--feather <n>", {
-    sentence: "Softness of the edge, reaching into what is drawn",
+    sentence:
+      "Softness of the edge, reaching into what is drawn; default 2, less where that is thin",
     unit: "pixels",
     real: true,
     min: 0,
     max: 1024,
-    fallback: 0,
   });
   numberFlag(command, "--context <n>", {
     sentence:

@@ -97,3 +97,4 @@ export {
   type ZipEntries,
   type ZipEntry,
 } from "./zip.ts";
+export { type ZipFile, zipStored } from "./zip-write.ts";

@@ -3,12 +3,13 @@
  * pickles is refused.
  */
 
-import { type ByteSource, memorySource, readRange, viewOf } from "./bytes.ts";
+import { type ByteSource, memorySource, readRange } from "./bytes.ts";
 import { crc32 } from "./crc32.ts";
 import { BYTES, sizeOf, type Tensor } from "./dtype.ts";
 import { InputError } from "./errors.ts";
 import { NPY_HEADER_MOST, type NpyHeader, npyHeader, readNpy, readNpyHeader } from "./npy.ts";
 import { checkZipEntry, readZip, readZipEntry, type ZipEntry } from "./zip.ts";
+import { record } from "./zip-write.ts";
 
 /** An array of a .npz: what it is now, its elements later. */
 export interface NpzArray {
@@ -139,26 +140,6 @@ const VERSION = 45; // zip64
 const FLAGS = 0x0808; // sizes and checksum follow the data; names are UTF-8
 const DATE = 0x0021; // 1 January 1980
 const FULL = 0xffffffff;
-
-/** Little-endian fields: [width in bytes, value]. */
-function record(fields: readonly (readonly [1 | 2 | 4 | 8, number])[], ...rest: Uint8Array[]) {
-  const length = fields.reduce((n, [width]) => n + width, 0);
-  const out = new Uint8Array(length + rest.reduce((n, part) => n + part.length, 0));
-  const view = viewOf(out);
-  let at = 0;
-  for (const [width, value] of fields) {
-    if (width === 8) view.setBigUint64(at, BigInt(value), true);
-    else if (width === 4) view.setUint32(at, value >>> 0, true);
-    else if (width === 2) view.setUint16(at, value, true);
-    else view.setUint8(at, value);
-    at += width;
-  }
-  for (const part of rest) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
 
 /** Fields shared by both headers of an entry, from "version needed" to the checksum. */
 const COMMON = [

@@ -21,18 +21,21 @@ export {
 } from "./config.ts";
 export { samplingFlops, trainingFlops, type VarFlops } from "./cost.ts";
 export { type Drawing, USUAL_DRAWING } from "./drawing.ts";
-export { BLENDS, type Blend, blendInto, seamError } from "./edit/blend.ts";
+export { BLENDS, type Blend, blendInto, seamError, softEdge } from "./edit/blend.ts";
 export {
   type CanvasOptions,
   type CanvasStep,
   type ExtendOptions,
   extend,
+  extendedSize,
   paintCanvas,
+  type Sides,
 } from "./edit/canvas.ts";
 export {
   type EditOptions,
   type EnlargeOptions,
   enlarge,
+  enlargeOrders,
   type Painting,
   type PaintOptions,
   paint,

@@ -38,7 +38,7 @@ export function nextBatch(
   const { model } = first.job.request;
   const one = models.find(({ name }) => name === model)!;
   const canvas = (live: Live) => {
-    const edit = editSource(live.job.request, live.input);
+    const edit = editSource(live.job.request, { place: 0, input: live.input });
     return edit !== undefined && isCanvas(one.info, { edit });
   };
   if (first.alone || canvas(first))

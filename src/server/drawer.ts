@@ -2,13 +2,16 @@
 
 import { InputError } from "../formats/errors.ts";
 import { encodePng } from "../formats/png.ts";
-import { paintCanvas } from "../image/edit/canvas.ts";
-import { type Painting, paintOrders, varyOrders } from "../image/edit/edit.ts";
+import { extend, paintCanvas } from "../image/edit/canvas.ts";
+import { enlargeOrders, type Painting, paintOrders, varyOrders } from "../image/edit/edit.ts";
+import { betweenOrder } from "../image/edit/interpolate.ts";
+import { type Encoded, encodePicture } from "../image/edit/tokens.ts";
 import type { Var } from "../image/model.ts";
 import type { Order } from "../image/orders.ts";
 import { rowsOf, stack } from "../image/rows.ts";
 import { decodeMaps, drawOrders, type ScaleStep } from "../image/sampler.ts";
 import { type Picture, toPictures } from "../image/sheet.ts";
+import type { EditKind } from "./edits.ts";
 import type { Drawn, FromDrawer, ServedModel, Wish } from "./protocol.ts";
 
 /** What a client may know of a model. */
@@ -41,7 +44,8 @@ export async function* drawWishes(
     return;
   }
   const ready: Ready[] = [];
-  for (const wish of wishes) ready.push(await prepare(model, wish));
+  const known: Encodings = new Map();
+  for (const wish of wishes) ready.push(await prepare(model, wish, known));
   const orders = ready.map(({ order }) => order);
   for await (const step of drawOrders(model, orders, { batch: orders.length, signal })) {
     const last = step.scale === step.of - 1;
@@ -62,38 +66,37 @@ export async function* drawWishes(
   }
 }
 
-/** Pictures of another size than the model's are edited through a window, alone. */
+/** Extensions, and holes in pictures of another size than the model's, are drawn through windows, alone. */
 export const isCanvas = ({ size }: { size: number }, { edit }: Pick<Wish, "edit">): boolean =>
-  edit?.mask !== undefined && (edit.picture.width !== size || edit.picture.height !== size);
+  edit?.kind === "extend" ||
+  (edit?.kind === "paint" && (edit.picture.width !== size || edit.picture.height !== size));
 
+/** Steps of a canvas that are told, at most: each is the whole of it. */
+const MOST_TOLD = 32;
+
+/** A canvas counts the scales of all its windows as its own. */
 async function* drawCanvas(
   model: Var,
   wish: Wish,
   signal: AbortSignal,
 ): AsyncGenerator<FromDrawer> {
-  const { label, edit, drawing, seed, index, branches } = wish;
-  const { picture, mask, keepScales, blend, feather } = edit!;
-  const K = model.patchNums.length;
-  const options = { ...drawing, label: labelOf(model, label), seed, first: index, branches };
-  const steps = paintCanvas(model, picture, {
-    ...options,
-    mask: mask!,
-    keepScales,
-    blend,
-    feather,
-    signal,
-  });
-  let scale = 0;
-  for await (const step of steps) {
-    if (wish.scales || scale === K - 1) {
-      const drawn = await toDrawn(step.picture, wish, {
-        wish: 0,
-        ids: new Int32Array(0),
-        doubt: new Float32Array(0),
-      });
-      yield { kind: "scale", scale, of: K, side: model.patchNums[scale]!, drawn: [drawn] };
-    }
-    scale++;
+  const { picture, mask, blend, feather, ...edit } = wish.edit!;
+  const { keepScales, left, top, right, bottom } = edit;
+  const options = { ...optionsOf(model, wish), blend, feather, signal };
+  const steps =
+    edit.kind === "extend"
+      ? extend(model, picture, { ...options, left, top, right, bottom })
+      : paintCanvas(model, picture, { ...options, mask: mask!, keepScales });
+  for await (const { picture: now, scale, of: K, window, windows } of steps) {
+    const [at, of] = [window * K + scale, windows * K];
+    const every = Math.ceil(of / MOST_TOLD);
+    if (at < of - 1 && !(wish.scales && (at + 1) % every === 0)) continue;
+    const drawn = await toDrawn(now, wish, {
+      wish: 0,
+      ids: new Int32Array(0),
+      doubt: new Float32Array(0),
+    });
+    yield { kind: "scale", scale: at, of, side: model.patchNums[scale]!, drawn: [drawn] };
   }
 }
 
@@ -101,15 +104,56 @@ async function* drawCanvas(
 const labelOf = ({ config }: Var, label: number): number | null =>
   label === config.classes ? null : label;
 
-async function prepare(model: Var, wish: Wish): Promise<Ready> {
+const optionsOf = (model: Var, { label, seed, index, drawing, branches }: Wish) => ({
+  ...drawing,
+  label: labelOf(model, label),
+  seed,
+  first: index,
+  branches,
+});
+
+/** Pictures through the tokenizer, each once in a batch: the steps of a way have the same ends. */
+type Encodings = Map<Picture, Promise<Encoded>>;
+function encodedOnce(model: Var, picture: Picture, known: Encodings): Promise<Encoded> {
+  const found = known.get(picture) ?? encodePicture(model, picture);
+  known.set(picture, found);
+  return found;
+}
+
+type Prepare = (model: Var, wish: Wish, known: Encodings) => Promise<Painting>;
+/** How each kind of edit becomes orders; those through windows have none. */
+const PREPARE: Readonly<Record<Exclude<EditKind, "extend">, Prepare>> = {
+  paint: (model, wish) => {
+    const { picture, mask, keepScales, blend, feather } = wish.edit!;
+    const own = { mask: mask!, keepScales, blend, feather };
+    return paintOrders(model, picture, { ...optionsOf(model, wish), ...own });
+  },
+  vary: (model, wish) => {
+    const { picture, keepScales } = wish.edit!;
+    return varyOrders(model, picture, { ...optionsOf(model, wish), keepScales });
+  },
+  enlarge: (model, wish) => {
+    const { picture, keepScales } = wish.edit!;
+    return enlargeOrders(model, picture, { ...optionsOf(model, wish), keepScales });
+  },
+  interpolate: async (model, wish, known) => {
+    const { picture, other, part, keepScales, course } = wish.edit!;
+    const ends = [
+      await encodedOnce(model, picture, known),
+      await encodedOnce(model, other!, known),
+    ] as const;
+    const own = { part: part!, keepScales, course };
+    const order = betweenOrder(model, ends, { ...optionsOf(model, wish), ...own });
+    return { orders: [order], finish: (drawn) => drawn };
+  },
+};
+
+async function prepare(model: Var, wish: Wish, known: Encodings): Promise<Ready> {
   const { label, seed, index, drawing, branches, edit } = wish;
   const plain: Order = { label, seed, index, drawing, moreSmooth: false, branches };
-  const options = { ...drawing, label: labelOf(model, label), seed, first: index, branches };
-  const painting: Painting = !edit
-    ? { orders: [plain], finish: (drawn) => drawn }
-    : edit.mask
-      ? await paintOrders(model, edit.picture, { ...options, ...edit, mask: edit.mask })
-      : await varyOrders(model, edit.picture, { ...options, keepScales: edit.keepScales });
+  const painting: Painting = edit
+    ? await PREPARE[edit.kind as keyof typeof PREPARE](model, wish, known)
+    : { orders: [plain], finish: (drawn) => drawn };
   const ready: Ready = {
     order: { ...painting.orders[0]!, watch: wish.scales ? watch : undefined },
     finish: painting.finish,

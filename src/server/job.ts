@@ -2,12 +2,14 @@
 
 import type { Drawing } from "../image/drawing.ts";
 import type { Blend } from "../image/edit/blend.ts";
+import type { Course } from "../image/edit/interpolate.ts";
 import type { Branch } from "../image/orders.ts";
+import type { EditKind } from "./edits.ts";
 
 export const JOB_STATES = ["queued", "running", "done", "failed", "cancelled"] as const;
 export type JobState = (typeof JOB_STATES)[number];
 
-/** Everything the pictures of a job depend on; the picture and mask of an edit lie beside it. */
+/** Everything the pictures of a job depend on; the pictures and mask of an edit lie beside it. */
 export interface JobRequest {
   readonly model: string;
   /** Class number of each picture. */
@@ -22,11 +24,19 @@ export interface JobRequest {
   readonly edit?: JobEdit;
 }
 
+/** Which fields there are depends on the kind: edits.ts. */
 export interface JobEdit {
-  readonly masked: boolean;
+  readonly kind: EditKind;
   readonly keepScales: number;
-  readonly blend: Blend;
-  readonly feather: number;
+  readonly blend?: Blend;
+  /** Absent: as wide as suits what is drawn. */
+  readonly feather?: number;
+  /** Pixels that are added. */
+  readonly left?: number;
+  readonly top?: number;
+  readonly right?: number;
+  readonly bottom?: number;
+  readonly course?: Course;
 }
 
 /** A finished picture of a job. */

@@ -1,12 +1,12 @@
 /** What the server and its drawing thread say to each other; plain data, as threads can copy it. Does nothing. */
 
 import type { Drawing } from "../image/drawing.ts";
-import type { Blend } from "../image/edit/blend.ts";
 import type { Mask } from "../image/edit/mask.ts";
 import type { VarInfo } from "../image/model.ts";
 import type { Branch } from "../image/orders.ts";
 import type { Precision } from "../image/precision.ts";
 import type { Picture } from "../image/sheet.ts";
+import type { JobEdit } from "./job.ts";
 
 /** A model as the server knows it. */
 export interface ServedModel {
@@ -24,14 +24,14 @@ export interface ModelFiles {
   readonly files: { readonly var: string; readonly vqvae: string };
 }
 
-/** A picture to start from. */
-export interface EditSource {
+/** What is done, and the pictures to start from. */
+export interface EditSource extends JobEdit {
   readonly picture: Picture;
-  /** Absent for variations: the coarse scales stay, nothing is masked. */
   readonly mask?: Mask;
-  readonly keepScales: number;
-  readonly blend: Blend;
-  readonly feather: number;
+  /** The end of the way, where there is one. */
+  readonly other?: Picture;
+  /** How far along the way this one is, 0 to 1. */
+  readonly part?: number;
 }
 
 /** One picture to draw. */

@@ -7,7 +7,7 @@ import type { Engine } from "./engine.node.ts";
 import { isOver, type Job, type JobEvent, type JobPicture, type JobRequest, jobId } from "./job.ts";
 import type { Drawn, FromDrawer, ServedModel, Wish } from "./protocol.ts";
 import type { JobStore } from "./store.node.ts";
-import { type JobInput, labelName, wishFor } from "./wish.ts";
+import { indexOf, type JobInput, labelName, wishFor } from "./wish.ts";
 
 export interface QueueOptions {
   engine: Engine;
@@ -301,7 +301,7 @@ export class JobQueue {
     await store.savePicture(id, place, png);
     const picture: JobPicture = {
       place,
-      index: request.first + place,
+      index: indexOf(request, place),
       label: labelName(this.#model(request), request.labels[place]!),
       width,
       height,

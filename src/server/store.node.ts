@@ -49,9 +49,10 @@ export async function openStore(folder: string): Promise<JobStore> {
     async add(job, input) {
       await mkdir(join(root, job.id));
       if (input) {
-        const { picture, mask } = input;
+        const { picture, mask, other } = input;
         await writeFileAtomic(fileOf(job.id, "input.png"), await encodePng(picture));
         if (mask) await writeFileAtomic(fileOf(job.id, "mask.png"), await maskToPng(mask));
+        if (other) await writeFileAtomic(fileOf(job.id, "other.png"), await encodePng(other));
       }
       await save(job);
     },
@@ -62,8 +63,14 @@ export async function openStore(folder: string): Promise<JobStore> {
     read,
     async readInput(id) {
       const picture = (await decodePng(await readFile(fileOf(id, "input.png")))) as Picture;
-      const mask = await readFile(fileOf(id, "mask.png")).catch(missing);
-      return mask ? { picture, mask: await maskFromPng(mask) } : { picture };
+      const [mask, other] = await Promise.all(
+        ["mask.png", "other.png"].map((name) => readFile(fileOf(id, name)).catch(missing)),
+      );
+      return {
+        picture,
+        ...(mask && { mask: await maskFromPng(mask) }),
+        ...(other && { other: (await decodePng(other)) as Picture }),
+      };
     },
     async readPicture(id, place) {
       if (!isJobId(id) || !Number.isSafeInteger(place) || place < 0) return undefined;

@@ -3,10 +3,10 @@
 import { greyOf, type PictureFile } from "../data/picture-pixels.ts";
 import { InputError } from "../formats/errors.ts";
 import { withDrawing } from "../image/drawing.ts";
-import type { Blend } from "../image/edit/blend.ts";
 import { checkMask, type Mask, maskFromAlpha, maskFromGrey } from "../image/edit/mask.ts";
 import { type Branch, checkBranches } from "../image/orders.ts";
 import type { Picture } from "../image/sheet.ts";
+import { type EditFields, type EditKind, editOf } from "./edits.ts";
 import type { JobRequest } from "./job.ts";
 import { classesFor } from "./labels.ts";
 import type { EditSource, ServedModel, Wish } from "./protocol.ts";
@@ -15,10 +15,12 @@ import type { EditSource, ServedModel, Wish } from "./protocol.ts";
 export interface JobInput {
   readonly picture: Picture;
   readonly mask?: Mask;
+  /** A second picture, where the way leads to it. */
+  readonly other?: Picture;
 }
 
 /** The fields that requests of every kind share, as they are written. */
-export interface DrawFields {
+export interface DrawFields extends EditFields {
   readonly model?: string;
   readonly seed?: number;
   readonly first?: number;
@@ -26,9 +28,6 @@ export interface DrawFields {
   readonly top_k?: number;
   readonly top_p?: number;
   readonly temperature?: number;
-  readonly keep_scales?: number;
-  readonly blend?: Blend;
-  readonly feather?: number;
 }
 
 export interface Asked {
@@ -38,6 +37,12 @@ export interface Asked {
   readonly branches?: readonly Branch[];
   readonly input?: JobInput;
 }
+
+/** A prompt for each picture: `labels`, or `label` `count` times. Without one an edit has no class, a drawing any. */
+export const promptsOf = (
+  { labels, label, count = 1 }: { labels?: readonly string[]; label?: string; count?: number },
+  { edits }: { edits: boolean },
+): readonly string[] => labels ?? new Array<string>(count).fill(label ?? (edits ? "none" : ""));
 
 /** A whole job from what was asked for. @throws InputError */
 export function jobRequest(
@@ -53,48 +58,63 @@ export function jobRequest(
     topK: fields.top_k,
     topP: fields.top_p,
   });
-  const labels = prompts.flatMap((prompt, i) =>
-    classesFor(model, prompt, { count: 1, seed, first: first + i }),
+  const edit = editOf(fields, { model, input, count: prompts.length });
+  const one = { model: model.name, labels: [], seed, first, drawing, branches, scales, edit };
+  const labels = prompts.flatMap((prompt, place) =>
+    classesFor(model, prompt, { count: 1, seed, first: indexOf(one, place) }),
   );
-  const edit = input && editOf(model, fields, input);
-  return { model: model.name, labels, seed, first, drawing, branches, scales, edit };
+  return { ...one, labels };
 }
 
-function editOf(model: ServedModel, fields: DrawFields, { mask }: JobInput): JobRequest["edit"] {
-  const K = model.patchNums.length;
-  const { keep_scales = mask ? 0 : Math.floor(K / 2), blend = "seamless", feather = 0 } = fields;
-  if (keep_scales > K)
-    throw new InputError(`keep_scales must be 0 to ${K} for this model, got ${keep_scales}`, {
-      param: "keep_scales",
-    });
-  return { masked: mask !== undefined, keepScales: keep_scales, blend, feather };
+/** Number of a picture within its seed. The steps of a way have the same chance: only the mixture makes them differ. */
+export const indexOf = ({ first, edit }: Pick<JobRequest, "first" | "edit">, place: number) =>
+  edit?.kind === "interpolate" ? first : first + place;
+
+/** Files of an edit, read. */
+export interface InputFiles {
+  readonly image: PictureFile;
+  readonly mask?: PictureFile;
+  readonly other?: PictureFile;
 }
 
 /**
- * The picture and mask of an edit. Without a mask, transparent pixels of the picture are what is drawn; where there
- * are none either, it is varied as a whole. @throws InputError where they do not fit
+ * The pictures and mask of an edit. Without a mask, transparent pixels of the picture are what is drawn; where there
+ * are none either, or another kind is named, it is edited as a whole. @throws InputError where they do not fit
  */
-export function jobInput(picture: PictureFile, mask?: PictureFile): JobInput {
-  const { data, ...size } = picture;
-  const plain = { width: size.width, height: size.height, channels: 3, data } as const;
-  const from = mask ?? (picture.transparent ? picture : undefined);
-  if (!from) return { picture: plain };
+export function jobInput({ image, mask, other }: InputFiles, kind?: EditKind): JobInput {
+  const picture = plain(image);
+  const input: JobInput = { picture, ...(other && { other: plain(other) }) };
+  const masks = kind === undefined || kind === "paint";
+  if (mask && !masks)
+    throw new InputError(`mask: kind ${kind} takes none; leave it out, or paint`, {
+      param: "mask",
+    });
+  if (other && kind !== "interpolate")
+    throw new InputError("other: only kind interpolate goes to another picture; name it", {
+      param: "other",
+    });
+  const from = mask ?? (masks && image.transparent ? image : undefined);
+  if (!from) return input;
   const { width, height, alpha } = from;
   const found: Mask = from.transparent
     ? maskFromAlpha({ width, height, alpha })
     : maskFromGrey({ width, height, grey: greyOf(from) });
-  checkMask(found, plain);
-  return { picture: plain, mask: found };
+  checkMask(found, picture);
+  return { ...input, mask: found };
 }
 
-/** What an edit starts from; undefined for a job that edits nothing. */
+const plain = ({ width, height, data }: PictureFile): Picture => ({
+  ...{ width, height, channels: 3, data },
+});
+
+/** What a picture's edit starts from; undefined for a job that edits nothing. */
 export function editSource(
-  request: JobRequest,
-  input: JobInput | undefined,
+  { edit, labels }: Pick<JobRequest, "edit" | "labels">,
+  { place, input }: { place: number; input: JobInput | undefined },
 ): EditSource | undefined {
-  if (!request.edit || !input) return undefined;
-  const { keepScales, blend, feather } = request.edit;
-  return { picture: input.picture, mask: input.mask, keepScales, blend, feather };
+  if (!edit || !input) return undefined;
+  const part = edit.kind === "interpolate" ? { part: place / (labels.length - 1) } : {};
+  return { ...edit, ...input, ...part };
 }
 
 /** The wish for the picture at `place` of a job; its note tells everything that it was drawn with. */
@@ -103,9 +123,10 @@ export function wishFor(
   request: JobRequest,
   { place, input }: { place: number; input: JobInput | undefined },
 ): Wish {
-  const { seed, first, drawing, branches, scales, labels } = request;
+  const { seed, drawing, branches, scales, labels } = request;
   const label = labels[place]!;
-  const index = first + place;
+  const index = indexOf(request, place);
+  const edit = editSource(request, { place, input });
   const note = JSON.stringify({
     format: 1,
     model: request.model,
@@ -116,9 +137,8 @@ export function wishFor(
     ...drawing,
     precision: model.precision,
     ...(branches.length ? { branches } : {}),
-    ...(request.edit ? { edit: request.edit } : {}),
+    ...(edit ? { edit: { ...request.edit, part: edit.part } } : {}),
   });
-  const edit = editSource(request, input);
   return { label, seed, index, drawing, branches, scales, edit, note };
 }
 

@@ -1,6 +1,6 @@
 /** What a page and its worker say to each other; plain data. Does nothing. */
 
-import type { DrawRequest, ModelInfo } from "../client.ts";
+import type { DrawRequest, Edit, ModelInfo } from "../client.ts";
 
 /** Where a model's two files are: addresses to fetch, or their bytes. */
 export interface WebFiles {
@@ -60,6 +60,7 @@ export interface WebScale {
   readonly kind: "scale";
   /** Which picture of the request, from 0. */
   readonly place: number;
+  /** k of K, from 0; an extension counts the scales of all its windows, and may leave some out. */
   readonly scale: number;
   readonly of: number;
   /** Side of this scale's token map. */
@@ -82,6 +83,8 @@ export interface WebPicture {
   readonly width: number;
   readonly height: number;
   readonly png: Uint8Array;
+  /** How it was changed, where it was. */
+  readonly edit?: Edit;
 }
 
 export type DrawEvent = WebScale | WebPicture;

@@ -3,13 +3,16 @@
 import type { DrawRequest } from "../client.ts";
 import { InputError } from "../formats/errors.ts";
 import { drawWishes, isCanvas, served } from "../server/drawer.ts";
+import { editFacts } from "../server/edits.ts";
 import type { ServedModel } from "../server/protocol.ts";
 import {
+  indexOf,
   type JobInput,
   jobInput,
   jobRequest,
   labelName,
   modelFacts,
+  promptsOf,
   wishFor,
 } from "../server/wish.ts";
 import { openBackend } from "../tensor/backend.ts";
@@ -47,15 +50,15 @@ const ANSWERS: Answers = {
 
   async *draw(request: DrawRequest, { signal }) {
     const { host, facts } = opened();
-    const { labels, label = "", count = 1, scales = true, branches } = request;
-    const prompts = labels ?? new Array<string>(checkedCount(count)).fill(label);
-    checkedCount(prompts.length);
+    const { labels, count = 1, scales = true, branches } = request;
+    checkedCount(labels?.length ?? count);
     const seed = request.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
     const input = await inputOf(request);
+    const prompts = promptsOf(request, { edits: input !== undefined });
     const job = jobRequest(facts, { ...request, seed }, { prompts, scales, branches, input });
-    const canvas = job.edit && input && isCanvas(facts.info, { edit: { ...job.edit, ...input } });
-    const together = canvas ? 1 : BATCH;
+    const edit = job.edit && { edit: editFacts(job.edit) };
     const wishes = prompts.map((_, place) => wishFor(facts, job, { place, input }));
+    const together = isCanvas(facts.info, wishes[0]!) ? 1 : BATCH;
     for (let at = 0; at < wishes.length; at += together) {
       const batch = wishes.slice(at, at + together);
       for await (const step of host.surely((model) => drawWishes(model, batch, { signal }))) {
@@ -66,8 +69,11 @@ const ANSWERS: Answers = {
           const place = at + wish;
           if (scales) yield { kind, place, scale, of, side, ids, doubt, png };
           if (scale < of - 1) continue;
-          const drawn = { label: labelName(facts, job.labels[place]!), index: job.first + place };
-          const event: DrawEvent = { kind: "picture", place, seed, ...drawn, width, height, png };
+          const drawn = {
+            ...{ label: labelName(facts, job.labels[place]!), index: indexOf(job, place), ...edit },
+            ...{ width, height, png },
+          };
+          const event: DrawEvent = { kind: "picture", place, seed, ...drawn };
           yield event;
         }
       }
@@ -85,15 +91,19 @@ function checkedCount(count: number): number {
   throw new InputError(`count must be 1 to ${MOST}, got ${count}`, { count });
 }
 
-async function inputOf({ image, mask }: DrawRequest): Promise<JobInput | undefined> {
+async function inputOf(request: DrawRequest): Promise<JobInput | undefined> {
+  const { image, mask, other, kind } = request;
   if (!image) {
-    if (mask) throw new InputError("a mask needs an image; give both");
+    if (mask || other) throw new InputError("a mask or another picture needs an image; give both");
     return undefined;
   }
-  return jobInput(
-    await readPicture(image, { what: "the image" }),
-    mask && (await readPicture(mask, { what: "the mask" })),
-  );
+  const read = async (bytes: Uint8Array | undefined, what: string) =>
+    bytes && (await readPicture(bytes, { what }));
+  const files = {
+    mask: await read(mask, "the mask"),
+    other: await read(other, "the other picture"),
+  };
+  return jobInput({ image: await readPicture(image, { what: "the image" }), ...files }, kind);
 }
 
 // ---- calls, one after the other

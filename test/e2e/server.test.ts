@@ -9,7 +9,7 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import OpenAI, { APIError, toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect, type JobEvent, ServerError } from "../../src/client.ts";
+import { connect, type DrawRequest, type JobEvent, ServerError } from "../../src/client.ts";
 import { decodePng, encodePng } from "../../src/formats/png.ts";
 import { boxMask } from "../../src/image/edit/mask.ts";
 import { embeddedModels, MODEL_FILES } from "../../src/image/embedded.node.ts";
@@ -253,6 +253,148 @@ describe("our client", () => {
   });
 });
 
+describe("kinds of edits", () => {
+  const client = () => connect({ url: server.url });
+  const plainPng = (width: number, height: number, grey = 90) =>
+    encodePng({ width, height, channels: 3, data: new Uint8Array(width * height * 3).fill(grey) });
+  /** The finished pictures of a request, and how many scales were told of the first. */
+  async function edited(request: DrawRequest) {
+    const pngs: Uint8Array[] = [];
+    const told: string[] = [];
+    let id = "";
+    for await (const event of client().draw(request)) {
+      if (event.kind === "scale" && event.place === 0) told.push(`${event.scale}/${event.of}`);
+      if (event.kind === "picture") {
+        pngs[event.place] = bytesOf(event.b64_json); // written side by side: told in any order
+        id = event.url.split("/")[2]!;
+      }
+      if (event.kind === "state" && event.error) throw new Error(event.error);
+    }
+    const pictures = await Promise.all(pngs.map((png) => decodePng(png)));
+    return { pictures, told, job: await client().job(id) };
+  }
+  const at = ({ data, width }: Pick<Picture, "data" | "width">, x: number, y: number) => [
+    ...data.slice(3 * (y * width + x), 3 * (y * width + x) + 3),
+  ];
+
+  test("extend draws beyond each side, leaves the picture as it is, and tells its windows' scales", async () => {
+    const face = await hearts();
+    const before = await decodePng(face);
+    const sides = { left: 8, top: 0, right: 24, bottom: 3 };
+    const { pictures, told, job } = await edited({
+      kind: "extend",
+      image: face,
+      seed: 4,
+      ...sides,
+    });
+    const [after] = pictures;
+    expect([after!.width, after!.height]).toEqual([96, 67]);
+    for (const [x, y] of [
+      [0, 0],
+      [63, 63],
+      [31, 40],
+    ] as const)
+      expect(at(after!, x + 8, y)).toEqual(at(before, x, y));
+    expect(new Set(after!.data.slice(0, 24)).size).toBeGreaterThan(0);
+    const of = Number(told[0]!.split("/")[1]);
+    expect(of % 7).toBe(0);
+    expect(told.length).toBeGreaterThan(7);
+    expect(told.at(-1)).toBe(`${of - 1}/${of}`);
+    expect(job).toMatchObject({ labels: ["none"], edit: { kind: "extend", ...sides } });
+    expect(job.edit).not.toHaveProperty("feather");
+    const { text } = after!;
+    expect(JSON.parse(text.underpaint!)).toMatchObject({ edit: { kind: "extend", right: 24 } });
+  });
+
+  test("enlarge makes a small picture as large as the model draws, and it shrinks to the small one again", async () => {
+    const image = await plainPng(16, 16, 60);
+    const { pictures, job } = await edited({ kind: "enlarge", image, count: 2, label: "food" });
+    expect(pictures.map(({ width, height }) => [width, height])).toEqual([
+      [64, 64],
+      [64, 64],
+    ]);
+    const mean = pictures[0]!.data.reduce((sum, v) => sum + v, 0) / pictures[0]!.data.length;
+    expect(Math.abs(mean - 60)).toBeLessThan(6);
+    expect(job.edit).toEqual({ kind: "enlarge", keep_scales: 4 });
+  });
+
+  test("interpolate begins at one picture and ends at the other, with one chance for all", async () => {
+    const [image, other] = [await hearts(), await plainPng(64, 64, 200)];
+    const way = { kind: "interpolate", image, other, count: 4, course: "coarse" } as const;
+    const { pictures, job } = await edited(way);
+    const end = async (one: Uint8Array) =>
+      (await edited({ kind: "vary", image: one, keep_scales: 7 })).pictures[0]!.data;
+    expect(pictures[0]!.data).toEqual(await end(image));
+    expect(pictures[3]!.data).toEqual(await end(other));
+    expect(job.pictures.map(({ index }) => index)).toEqual([0, 0, 0, 0]);
+    expect(job.edit).toEqual({ kind: "interpolate", keep_scales: 7, course: "coarse" });
+    expect(pictures.map(({ text }) => JSON.parse(text.underpaint!).edit.part)).toEqual([
+      0,
+      1 / 3,
+      2 / 3,
+      1,
+    ]);
+  });
+
+  test("a way whose server ended in the midst is drawn to its end by the next", async () => {
+    const folder = await mkdtemp(join(home, "way-"));
+    const first = await start({ folder, batch: 1 });
+    const { id } = await connect({ url: first.url }).submit({
+      ...{ kind: "interpolate", image: await hearts(), other: await plainPng(64, 64), count: 12 },
+      scales: false,
+    });
+    await first.close({ signal: AbortSignal.abort() });
+    const second = await start({ folder });
+    ended.push(() => second.close());
+    const again = connect({ url: second.url });
+    for await (const _ of again.events(id));
+    const job = await again.job(id);
+    expect(job.state).toBe("done");
+    expect(job.pictures).toHaveLength(12);
+  }, 60_000);
+
+  test("what does not fit is refused in a sentence before anything is drawn", async () => {
+    const b64 = async (width: number, height = width) =>
+      Buffer.from(await plainPng(width, height)).toString("base64");
+    const [image, small, wide] = [await b64(64), await b64(16), await b64(30, 20)];
+    const white = Buffer.from(await plainPng(64, 64, 255)).toString("base64");
+    const cases: [object, RegExp][] = [
+      [{ kind: "extend", image }, /no side is to be extended/],
+      [{ kind: "extend", image, left: -1 }, /^left: /],
+      [{ kind: "extend", image, left: 2.5 }, /^left: /],
+      [{ kind: "extend", image, left: 99_999 }, /at most 256 are drawn/],
+      [
+        { kind: "extend", image, right: 8, keep_scales: 2 },
+        /keep_scales: kind extend takes left, /,
+      ],
+      [{ kind: "extend", image, right: 8, mask: image }, /mask: kind extend takes none/],
+      [{ kind: "extend", right: 8 }, /no image to edit/],
+      [{ right: 8, label: "food" }, /right: there is no image/],
+      [{ image, right: 8 }, /right: kind vary takes keep_scales; right is for kind extend/],
+      [{ kind: "enlarge", image }, /smaller square picture, got 64x64/],
+      [{ kind: "enlarge", image: wide }, /smaller square picture, got 30x20/],
+      [{ kind: "enlarge", image: small, keep_scales: 8 }, /keep_scales must be 0 to 7/],
+      [{ kind: "interpolate", image, count: 3 }, /other: kind interpolate needs one/],
+      [{ kind: "interpolate", image, other: small }, /got count 1; ask for 2 or more/],
+      [{ kind: "interpolate", other: small, count: 3 }, /other: it needs an image/],
+      [{ kind: "vary", image, other: small }, /only kind interpolate/],
+      [{ kind: "paint", image }, /mask: kind paint needs one/],
+      [{ kind: "paint", image, mask: white, feather: 100 }, /feather must be 0 to 64/],
+      [{ kind: "melt", image }, /^kind: /],
+      [{ kind: "interpolate", image, other: "AAAA", count: 2 }, /other/],
+    ];
+    for (const [body, message] of cases) {
+      const answer = await post("/jobs", body);
+      const { error } = (await answer.json()) as { error: { message: string; type: string } };
+      expect([answer.status, error?.message], JSON.stringify(Object.keys(body))).toEqual([
+        400,
+        expect.stringMatching(message),
+      ]);
+      expect(error.type).toBe("invalid_request_error");
+    }
+  });
+});
+
 describe("the OpenAPI document", () => {
   test("is valid, and every answer is as it says", async () => {
     const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
@@ -282,6 +424,24 @@ describe("the OpenAPI document", () => {
       await post("/v1/images/generations", { prompt: "food", response_format: "url" }),
     );
     await fits("Job", await post("/jobs", { label: "food" }));
+    const png = (width: number) =>
+      encodePng({ width, height: width, channels: 3, data: new Uint8Array(3 * width * width) });
+    const [image, small] = await Promise.all(
+      [64, 16].map(async (width) => Buffer.from(await png(width)).toString("base64")),
+    );
+    for (const body of [
+      { kind: "vary", image },
+      { kind: "extend", image, left: 8, blend: "feather", feather: 1 },
+      { kind: "enlarge", image: small },
+      { kind: "interpolate", image, other: small, count: 2, course: "fine" },
+    ]) {
+      const request = is("JobRequest");
+      expect(request(body), `JobRequest: ${JSON.stringify(request.errors)}`).toBe(true);
+      const accepted = await post("/jobs", body);
+      expect(accepted.status).toBe(202);
+      await fits("Job", accepted);
+    }
+    expect(is("JobRequest")({ kind: "melt" })).toBe(false);
     await fits("JobList", await fetch(`${server.url}/jobs`));
     await fits("RunList", await fetch(`${server.url}/runs`));
     await fits("Error", await post("/jobs", { label: 3 }));

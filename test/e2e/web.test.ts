@@ -6,7 +6,14 @@ import { encodePng } from "../../src/formats/png.ts";
 import { encodePicture } from "../../src/image/edit/tokens.ts";
 import { loadVar, type Var } from "../../src/image/model.ts";
 import { drawWishes, isCanvas, served } from "../../src/server/drawer.ts";
-import { jobInput, jobRequest, labelName, wishFor } from "../../src/server/wish.ts";
+import {
+  indexOf,
+  jobInput,
+  jobRequest,
+  labelName,
+  promptsOf,
+  wishFor,
+} from "../../src/server/wish.ts";
 import { readPicture } from "../../src/web/picture.ts";
 import type { DrawEvent } from "../../src/web/protocol.ts";
 import { call, MODELS } from "./browser/calls.ts";
@@ -30,14 +37,18 @@ const mask = (size: number) =>
 async function* here(model: Var, asked: Asked): AsyncGenerator<DrawEvent> {
   const request = requestOf(asked);
   const facts = served("here", model);
-  const { seed = 0, branches, label = "", count = 1, labels } = request;
-  const prompts = labels ?? new Array<string>(count).fill(label);
+  const { seed = 0, branches, image, mask, other, kind } = request;
+  const prompts = promptsOf(request, { edits: image !== undefined });
+  const read = async (bytes: Uint8Array | undefined) => bytes && (await readPicture(bytes));
   const input =
-    request.image &&
-    jobInput(await readPicture(request.image), request.mask && (await readPicture(request.mask)));
+    image &&
+    jobInput(
+      { image: await readPicture(image), mask: await read(mask), other: await read(other) },
+      kind,
+    );
   const job = jobRequest(facts, { ...request, seed }, { prompts, scales: true, branches, input });
   const wishes = prompts.map((_, place) => wishFor(facts, job, { place, input }));
-  const alone = job.edit && input && isCanvas(facts.info, { edit: { ...job.edit, ...input } });
+  const alone = isCanvas(facts.info, wishes[0]!);
   for (const batch of alone ? wishes.map((wish) => [wish]) : [wishes])
     for await (const step of drawWishes(model, batch, { signal: new AbortController().signal })) {
       if (step.kind !== "scale") continue;
@@ -46,7 +57,7 @@ async function* here(model: Var, asked: Asked): AsyncGenerator<DrawEvent> {
         yield { ...step, ...drawn, place } as DrawEvent;
         const name = labelName(facts, job.labels[place]!);
         if (step.scale === step.of - 1)
-          yield { kind: "picture", ...drawn, place, index: job.first + place, seed, label: name };
+          yield { kind: "picture", ...drawn, place, index: indexOf(job, place), seed, label: name };
       }
     }
 }
@@ -86,6 +97,9 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
         { label: "food", seed: 5, image, mask: hole },
         { label: "faces", seed: 6, image, keep_scales: 2, count: 2 },
         { label: "food", seed: 7, image: large, mask: largeHole, count: 2 },
+        { kind: "extend", seed: 8, image, left: size / 4, bottom: 3 },
+        { kind: "enlarge", label: "food", seed: 9, image: await picture(size / 2), count: 2 },
+        { kind: "interpolate", seed: 10, image, other: large, count: 3, keep_scales: K - 1 },
       ];
       const there = await call(page, "web", name, asked);
       const all = new Set<number>();
@@ -102,6 +116,11 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
         }
       }
       expect(all.size).toBeGreaterThan(20);
+      expect(there[8]!.pictures[0]!.pixels).toHaveLength(3 * 1.25 * size * (size + 3));
+      expect(there[9]!.pictures[0]!.pixels).toHaveLength(3 * size * size);
+      expect(there[10]!.pictures.map(({ note }) => note)).toMatchObject(
+        [0, 0.5, 1].map((part) => ({ index: 0, edit: { kind: "interpolate", part } })),
+      );
       expect(there[4]!.pictures[0]!.note).toMatchObject({
         model: name,
         seed: 1,

@@ -3,8 +3,8 @@
 import { InputError } from "../../formats/errors.ts";
 import type { Var } from "../model.ts";
 import type { Picture } from "../sheet.ts";
-import { blendInto } from "./blend.ts";
-import { type PaintOptions, paint } from "./edit.ts";
+import { blendInto, softEdge } from "./blend.ts";
+import { checkFeather, type PaintOptions, paint } from "./edit.ts";
 import { checkMask, type Mask, plainMask } from "./mask.ts";
 import { resized } from "./tokens.ts";
 
@@ -21,9 +21,17 @@ export interface ExtendOptions extends Omit<CanvasOptions, "mask" | "context"> {
   bottom?: number;
 }
 
-/** A picture on its way; `done` goes from 0 to 1. */
+/** A picture on its way, after one scale of one window. */
 export interface CanvasStep {
+  /** From 0 to 1. */
   readonly done: number;
+  /** k of K, from 0. */
+  readonly scale: number;
+  readonly of: number;
+  /** Which window of how many, from 0. */
+  readonly window: number;
+  readonly windows: number;
+  /** The whole canvas as it is now. */
   readonly picture: Picture;
 }
 
@@ -35,6 +43,8 @@ interface Window {
 }
 
 const MAX_PIXELS = 50_000_000;
+/** Windows of one extension: each is a picture drawn. */
+const MAX_WINDOWS = 256;
 
 /**
  * In-painting in a picture of any size: one square window around the hole is edited at the model's size and put back;
@@ -49,55 +59,80 @@ export async function* paintCanvas(
 ): AsyncGenerator<CanvasStep> {
   checkMask(mask, picture);
   checkPixels(picture);
+  checkFeather(options.feather, picture);
   if (!(context >= 1 && context <= 100))
     throw new InputError(`context must be 1 to 100, got ${context}; 1.6 is usual`, { context });
   const window = around(mask, picture, context);
   for await (const step of paintWindow(model, { picture, mask, window }, options))
-    yield { done: (step.scale + 1) / step.of, picture: step.picture };
+    yield { ...step, done: (step.scale + 1) / step.of, window: 0, windows: 1 };
 }
 
 /**
  * Out-painting beyond the edges: the canvas grows, and windows as large as the picture's shorter side walk into
  * what is new, always seeing what is there already.
- * @yields after every window @throws InputError for sides that are no whole numbers of pixels, or none to add
+ * @yields after every scale of every window
+ * @throws InputError for sides that are no whole numbers of pixels, none to add, or too much at once
  */
 export async function* extend(
   model: Var,
   picture: Picture,
   { left = 0, top = 0, right = 0, bottom = 0, ...options }: ExtendOptions,
 ): AsyncGenerator<CanvasStep> {
-  const sides = { left, top, right, bottom };
-  for (const [side, pixels] of Object.entries(sides))
-    if (!(Number.isSafeInteger(pixels) && pixels >= 0))
-      throw new InputError(`${side} must be a whole number of pixels, got ${pixels}`, sides);
-  if (left + top + right + bottom === 0)
-    throw new InputError("no side is to be extended; give left, top, right or bottom", sides);
-  const width = picture.width + left + right;
-  const height = picture.height + top + bottom;
-  checkPixels({ width, height });
+  const { width, height } = extendedSize(picture, { left, top, right, bottom });
+  checkFeather(options.feather, picture);
   // What is new starts as the nearest pixel of the edge: a colour that does not mislead the coarse scales.
   let canvas = crop(picture, { x: -left, y: -top, width, height });
   const known = plainMask({ width, height }, 0);
   fill(known, { x: left, y: top, width: picture.width, height: picture.height });
   const side = Math.min(picture.width, picture.height);
-  const unknown = () => known.data.reduce((n, v) => n + (v < 1 ? 1 : 0), 0);
-  const all = unknown();
-  for (let i = 0, rest = all; rest > 0; i++, rest = unknown()) {
-    const window = nextWindow(known, side);
+  const windows = windowsOf(known, side);
+  for (const [i, window] of windows.entries()) {
     const { branches = [] } = options;
     const own = { ...options, branches: [...branches, { from: 0, name: `window ${i}` }] };
-    for await (const step of paintWindow(model, { picture: canvas, mask: known, window }, own))
-      if (step.scale === step.of - 1) canvas = step.picture;
+    const before = canvas;
+    for await (const step of paintWindow(model, { picture: before, mask: known, window }, own)) {
+      canvas = step.picture;
+      const done = (i * step.of + step.scale + 1) / (windows.length * step.of);
+      yield { ...step, done, window: i, windows: windows.length };
+    }
     fill(known, { ...window, width: side, height: side });
-    yield { done: 1 - unknown() / all, picture: canvas };
   }
+}
+
+/** Pixels to add on each side. */
+export type Sides = Readonly<Record<"left" | "top" | "right" | "bottom", number>>;
+
+/** The size of a picture with what is added. @throws InputError as `extend` does */
+export function extendedSize(
+  picture: { readonly width: number; readonly height: number },
+  sides: Sides,
+): { width: number; height: number } {
+  for (const [side, pixels] of Object.entries(sides))
+    if (!(Number.isSafeInteger(pixels) && pixels >= 0))
+      throw new InputError(`${side} must be a whole number of pixels, got ${pixels}`, { ...sides });
+  const { left, top, right, bottom } = sides;
+  if (left + top + right + bottom === 0)
+    throw new InputError("no side is to be extended; give left, top, right or bottom", {
+      ...sides,
+    });
+  const width = picture.width + left + right;
+  const height = picture.height + top + bottom;
+  checkPixels({ width, height });
+  const side = Math.min(picture.width, picture.height);
+  const windows = stopCount(width, side) * stopCount(height, side);
+  if (windows > MAX_WINDOWS)
+    throw new InputError(
+      `extending ${picture.width}x${picture.height} to ${width}x${height} takes some ${windows} windows of ${side} pixels, at most ${MAX_WINDOWS} are drawn; add less at once`,
+      { ...sides, windows },
+    );
+  return { width, height };
 }
 
 /** One window, edited at the model's size; yields the whole canvas with it after every scale. */
 async function* paintWindow(
   model: Var,
   { picture, mask, window }: { picture: Picture; mask: Mask; window: Window },
-  { blend = "seamless", feather = 0, ...options }: Omit<PaintOptions, "mask">,
+  { blend = "seamless", feather = softEdge(mask), ...options }: Omit<PaintOptions, "mask">,
 ) {
   const { side } = window;
   const square = { ...window, width: side, height: side };
@@ -133,18 +168,38 @@ function around({ data }: Mask, { width, height }: Picture, context: number): Wi
   return { x: place(x0, x1, width), y: place(y0, y1, height), side };
 }
 
-/** Where the next window goes: on a grid of half windows, where something is to be drawn and most is known. */
+/** Windows in the order in which they are drawn, until nothing is unknown. */
+function windowsOf(known: Mask, side: number): Window[] {
+  const then: Mask = { ...known, data: known.data.slice() };
+  const windows: Window[] = [];
+  while (then.data.some((v) => v < 1)) {
+    const window = nextWindow(then, side);
+    fill(then, { ...window, width: side, height: side });
+    windows.push(window);
+  }
+  return windows;
+}
+
+const halfOf = (side: number): number => Math.max(1, Math.floor(side / 2));
+
+/** How many `stops` there are, without making them. */
+const stopCount = (size: number, side: number): number =>
+  1 + Math.ceil(Math.max(0, size - side) / halfOf(side));
+
+/** Where windows may begin along an edge: every half window, and so that the last one ends with it. */
+function stops(size: number, side: number): number[] {
+  const step = halfOf(side);
+  const last = Math.max(0, size - side);
+  const inner = Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step);
+  return [...new Set([...inner, last])];
+}
+
+/** Where the next window goes: where something is to be drawn and most is known. */
 function nextWindow({ width, height, data }: Mask, side: number): Window {
-  const stops = (size: number): number[] => {
-    const step = Math.max(1, Math.floor(side / 2));
-    const last = Math.max(0, size - side);
-    const inner = Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step);
-    return [...new Set([...inner, last])];
-  };
   let best: Window = { x: 0, y: 0, side };
   let most = -1;
-  for (const y of stops(height))
-    for (const x of stops(width)) {
+  for (const y of stops(height, side))
+    for (const x of stops(width, side)) {
       let known = 0;
       for (let row = y; row < y + side; row++)
         for (let i = row * width + x; i < row * width + x + side; i++) known += data[i]!;

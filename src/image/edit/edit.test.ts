@@ -11,7 +11,7 @@ import type { ScaleStep } from "../sampler.ts";
 import type { Picture } from "../sheet.ts";
 import { varSpecs } from "../var-layout.ts";
 import { vqvaeSpecs } from "../vqvae-layout.ts";
-import { BLENDS, type Blend, blendInto, seamError } from "./blend.ts";
+import { BLENDS, type Blend, blendInto, seamError, softEdge } from "./blend.ts";
 import { type CanvasStep, extend, paintCanvas } from "./canvas.ts";
 import { enlarge, type PaintOptions, paint, vary } from "./edit.ts";
 import { COURSES, interpolate } from "./interpolate.ts";
@@ -258,7 +258,12 @@ describe("a canvas larger than the model", () => {
       [11, 7],
     ] as const)
       expect(pixel(result, x + 5, y)).toEqual(pixel(picture, x, y));
-    expect(all.length).toBeGreaterThan(2);
+    const windows = all.at(-1)!.windows;
+    expect(windows).toBeGreaterThan(2);
+    expect(all.map(({ window, scale }) => [window, scale])).toEqual(
+      Array.from({ length: 3 * windows }, (_, i) => [Math.floor(i / 3), i % 3]),
+    );
+    expect(all.map(({ done }) => done)).toEqual([...all.keys()].map((i) => (i + 1) / all.length));
   });
 
   test("refuses to grow by nothing, by halves, or without bound", async () => {
@@ -266,6 +271,42 @@ describe("a canvas larger than the model", () => {
     await expect(ends(extend(m, picture, {}))).rejects.toThrow(/no side/);
     await expect(ends(extend(m, picture, { left: 0.5 }))).rejects.toThrow(/whole number/);
     await expect(ends(extend(m, picture, { left: 1e7 }))).rejects.toThrow(/million pixels/);
+    await expect(ends(extend(m, picture, { left: 3000 }))).rejects.toThrow(/at most 256 are drawn/);
+    const line = noise(40_000, 1); // as many windows as pixels: refused without listing them
+    await expect(ends(extend(m, line, { left: 1 }))).rejects.toThrow(/some 40001 windows of 1 /);
+  });
+});
+
+describe("the usual soft edge", () => {
+  const hole = (width: number, size = 64): Mask => {
+    const left = (size - width) / 2 / size;
+    return boxMask({ left, top: 0, right: 1 - left, bottom: 1 }, { width: size, height: size });
+  };
+
+  test("is 2 pixels, and narrower in thin strokes, which would else bring back what was there", () => {
+    expect([32, 16, 8, 4, 2].map((width) => softEdge(hole(width)))).toEqual([2, 2, 1, 0.5, 0.25]);
+    expect(softEdge(plainMask({ width: 64, height: 64 }, 0))).toBe(2);
+    const flat = (value: number): Picture => ({
+      ...{ width: 64, height: 64, channels: 3 },
+      data: new Uint8Array(64 * 64 * 3).fill(value),
+    });
+    const edit = { mask: hole(4), blend: "feather" } as const;
+    const middle = (picture: Picture) => pixel(picture, 31, 31)[0]!;
+    expect(middle(blendInto(flat(0), flat(200), edit))).toBeGreaterThan(190);
+    expect(middle(blendInto(flat(0), flat(200), { ...edit, feather: 2 }))).toBeLessThan(100);
+  });
+
+  test("is what an edit has that asks for no other, in a window too", async () => {
+    const m = await model();
+    const result = async (feather?: number) =>
+      (await last(paint(m, noise(8), { mask: RIGHT, feather }))).step.pictures();
+    expect(await result()).toEqual(await result(1));
+    expect(await result()).not.toEqual(await result(0));
+    const right = boxMask({ left: 0.5, top: 0, right: 1, bottom: 1 }, { width: 24, height: 16 });
+    const canvas = async (feather?: number) =>
+      (await ends(paintCanvas(m, noise(24, 16), { mask: right, feather }))).at(-1)!.picture;
+    expect(await canvas()).toEqual(await canvas(2));
+    expect(await canvas()).not.toEqual(await canvas(0));
   });
 });
 
@@ -289,15 +330,23 @@ describe("blending", () => {
     expect(edge).toBeLessThan(200);
   });
 
-  test("a soft mask mixes", () => {
+  test("a soft mask mixes as it says, whatever the edge", () => {
     const half: Mask = plainMask({ width: 16, height: 16 }, 0.25);
     const result = blendInto(flat(200), flat(100), { mask: half, blend: "feather" });
     expect(new Set(result.data)).toEqual(new Set([125]));
+    // From kept to drawn over the whole width: beyond the reach of the soft edge it is as it was.
+    const slope = {
+      ...half,
+      data: half.data.map((_, i) => 1 - (i % 16) / 15),
+    };
+    const sloped = blendInto(flat(200), flat(100), { mask: slope, blend: "feather", feather: 1 });
+    expect(pixel(sloped, 6, 8)[0]).toBe(160);
+    expect(pixel(sloped, 15, 8)[0]).toBe(100);
   });
 
   test("the seam's error is the mean step over the edge", () => {
     for (const blend of Object.keys(BLENDS) as Blend[]) {
-      const result = blendInto(flat(200), flat(150), { mask, blend });
+      const result = blendInto(flat(200), flat(150), { mask, blend, feather: 0 });
       const wanted = { none: 0, feather: 50, seamless: 0 }[blend];
       expect(Math.abs(seamError(result, mask) - wanted)).toBeLessThanOrEqual(2);
     }

@@ -17,7 +17,7 @@ export interface PaintOptions extends EditOptions {
   mask: Mask;
   /** How kept and drawn pixels meet. Default "seamless". */
   blend?: Blend;
-  /** Standard deviation of the soft edge in pixels, reaching into what is drawn. Default 0. */
+  /** Standard deviation of the soft edge in pixels, reaching into what is drawn. Default 2, less in thin holes: `softEdge`. */
   feather?: number;
   /** This many coarse scales are the picture's own, also under the mask. Default 0. */
   keepScales?: number;
@@ -50,16 +50,12 @@ export interface Painting {
 export async function paintOrders(
   model: Var,
   picture: Picture,
-  { mask, blend = "seamless", feather = 0, keepScales = 0, ...options }: PaintOptions,
+  { mask, blend = "seamless", feather, keepScales = 0, ...options }: PaintOptions,
 ): Promise<Painting> {
   checkSize(model, picture);
   checkMask(mask, picture);
   checkScales(model, keepScales);
-  if (!(feather >= 0 && feather <= picture.width))
-    throw new InputError(
-      `feather must be 0 to ${picture.width} pixels, got ${feather}; 2 is a soft edge`,
-      { feather },
-    );
+  checkFeather(feather, picture);
   const { ids } = await encodePicture(model, picture);
   const keep = tokensKept(cellsKept(mask, model.tokenizer), model.tokenizer);
   const given = keptTokens(ids, { keep, scales: keepScales });
@@ -103,22 +99,38 @@ export async function* vary(
 /**
  * Super-resolution: the coarse scales of a small picture stay, the finer ones are drawn; then the result is made to
  * shrink to the small picture again by adding back what is missing (iterative back-projection, Irani & Peleg 1991).
- * @param picture smaller than the model's size
+ * @param picture smaller than the model's size @throws InputError for one that is not, or not square
  */
+export async function enlargeOrders(
+  model: Var,
+  picture: Picture,
+  { keepScales = scalesSeen(model, picture.width), faithful = 3, ...options }: EnlargeOptions = {},
+): Promise<Painting> {
+  checkSmall(model, picture);
+  const { orders } = await varyOrders(model, picture, { ...options, keepScales });
+  return { orders, finish: (drawn) => shrinksTo(drawn, picture, faithful) };
+}
+
+/** `enlargeOrders`, drawn. */
 export async function* enlarge(
   model: Var,
   picture: Picture,
-  { keepScales, faithful = 3, ...options }: EnlargeOptions = {},
+  options: EnlargeOptions = {},
 ): AsyncGenerator<ScaleStep> {
-  const { width, height } = picture;
-  if (width !== height || width >= model.size)
+  const { orders, finish } = await enlargeOrders(model, picture, options);
+  for await (const step of drawOrders(model, orders, options)) yield afterwards(step, finish);
+}
+
+/** @throws InputError unless the picture is square and smaller than what the model draws */
+export function checkSmall(
+  { size }: Pick<Var, "size">,
+  { width, height }: Pick<Picture, "width" | "height">,
+): void {
+  if (width !== height || width >= size)
     throw new InputError(
-      `enlarging to ${model.size}x${model.size} takes a smaller square picture, got ${width}x${height}; crop it, or use another model`,
-      { width, height, size: model.size },
+      `enlarging to ${size}x${size} takes a smaller square picture, got ${width}x${height}; crop it, or use another model`,
+      { width, height, size },
     );
-  const scales = keepScales ?? scalesSeen(model, width);
-  for await (const step of vary(model, picture, { ...options, keepScales: scales }))
-    yield afterwards(step, (drawn) => shrinksTo(drawn, picture, faithful));
 }
 
 /** Adds to `drawn` what its shrunk self lacks of `small`. */
@@ -151,6 +163,14 @@ function checkSize(model: Var, { width, height }: Picture): void {
       `the picture has ${width}x${height} pixels, the model draws ${size}x${size}; resize it, or use paintCanvas`,
       { width, height, size },
     );
+}
+
+/** @throws InputError unless the soft edge is narrower than the picture */
+export function checkFeather(feather: number | undefined, { width }: Pick<Picture, "width">): void {
+  if (feather !== undefined && !(feather >= 0 && feather <= width))
+    throw new InputError(`feather must be 0 to ${width} pixels, got ${feather}; 2 is a soft edge`, {
+      feather,
+    });
 }
 
 /** @throws InputError unless that many scales can stay */

@@ -2,7 +2,7 @@
 
 import { InputError } from "../../formats/errors.ts";
 import type { Var } from "../model.ts";
-import { type Given, ordersOf } from "../orders.ts";
+import { type Given, type Order, ordersOf } from "../orders.ts";
 import { drawOrders, type ScaleStep } from "../sampler.ts";
 import type { Picture } from "../sheet.ts";
 import { checkScales, type EditOptions } from "./edit.ts";
@@ -36,22 +36,29 @@ export async function* interpolate(
   [from, to]: readonly [Picture, Picture],
   options: InterpolateOptions = {},
 ): AsyncGenerator<ScaleStep> {
-  const K = model.patchNums.length;
-  const { steps = 8, course = "together", keepScales = K, label = null, batch, signal } = options;
-  checkScales(model, keepScales);
+  const { steps = 8, batch, signal } = options;
   if (!(Number.isInteger(steps) && steps >= 2))
     throw new InputError(`steps must be a whole number of at least 2, got ${steps}`, { steps });
   const ends = [await encodePicture(model, from), await encodePicture(model, to)] as const;
-  // All steps have the same chance, so that only the mixture makes them differ.
-  const [order] = ordersOf(model, { ...options, label, count: 1 });
-  const orders = Array.from({ length: steps }, (_, i) => ({
-    ...order!,
-    given: (k: number) =>
-      k < keepScales
-        ? mixed(model, ends, { k, part: COURSES[course](i / (steps - 1), k, K) })
-        : undefined,
-  }));
+  const orders = Array.from({ length: steps }, (_, i) =>
+    betweenOrder(model, ends, { ...options, part: i / (steps - 1) }),
+  );
   yield* drawOrders(model, orders, { batch, signal });
+}
+
+/** One step of the way, `part` from 0 to 1. All have the same chance, so that only the mixture makes them differ. */
+export function betweenOrder(
+  model: Var,
+  ends: readonly [Encoded, Encoded],
+  { part, ...options }: Omit<InterpolateOptions, "steps"> & { part: number },
+): Order {
+  const K = model.patchNums.length;
+  const { course = "together", keepScales = K, label = null } = options;
+  checkScales(model, keepScales);
+  const [order] = ordersOf(model, { ...options, label, count: 1 });
+  const given = (k: number) =>
+    k < keepScales ? mixed(model, ends, { k, part: COURSES[course](part, k, K) }) : undefined;
+  return { ...order!, given };
 }
 
 /** Scale k of both, `part` of the second. */

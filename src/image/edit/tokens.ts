@@ -70,7 +70,7 @@ export function keptTokens(
  * Scales that an enlarged picture of `size` pixels still tells: those with maps at most twice as fine as its own
  * share of the latent map, as blur says something too (one scale less loses the drawing, one more keeps the blur).
  */
-export function scalesSeen(model: Var, size: number): number {
-  const finest = (2 * latentSide(model.tokenizer) * size) / model.size;
+export function scalesSeen(model: Pick<Var, "patchNums" | "size">, size: number): number {
+  const finest = (2 * latentSide(model) * size) / model.size;
   return Math.max(1, model.patchNums.filter((pn) => pn <= finest).length);
 }

@@ -2,6 +2,7 @@
 
 import { randomInt } from "node:crypto";
 import { readPictureFile } from "../../data/picture-file.ts";
+import type { EditKind } from "../edits.ts";
 import type { Job, JobRequest } from "../job.ts";
 import type { ServedModel } from "../protocol.ts";
 import type { JobQueue } from "../queue.node.ts";
@@ -58,14 +59,16 @@ export function modelNamed({ queue }: Context, name: string | undefined): Served
 export const askedJob = (model: ServedModel, fields: DrawFields, asked: Asked): JobRequest =>
   jobRequest(model, { ...fields, seed: fields.seed ?? randomInt(2 ** 32) }, asked);
 
-/** The picture and mask of an edit, from the bytes of files. @throws InputError */
+/** The pictures and mask of an edit, from the bytes of files. @throws InputError */
 export async function readInput(
   { limits }: Context,
-  { image, mask }: { image: Uint8Array; mask?: Uint8Array },
+  files: { image: Uint8Array; mask?: Uint8Array; other?: Uint8Array },
+  kind?: EditKind,
 ): Promise<JobInput> {
-  const maxPixels = limits.pixels;
-  const picture = await readPictureFile(image, { what: "image", maxPixels });
-  return jobInput(picture, mask && (await readPictureFile(mask, { what: "mask", maxPixels })));
+  const read = (what: keyof typeof files) =>
+    files[what] && readPictureFile(files[what], { what, maxPixels: limits.pixels });
+  const image = (await read("image"))!;
+  return jobInput({ image, mask: await read("mask"), other: await read("other") }, kind);
 }
 
 /** The class names of a job's pictures. */

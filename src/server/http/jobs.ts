@@ -2,7 +2,9 @@
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { InputError } from "../../formats/errors.ts";
+import { editFacts } from "../edits.ts";
 import { isJobId, isOver, type Job, type JobEvent } from "../job.ts";
+import { type JobInput, promptsOf } from "../wish.ts";
 import { base64, FAILURES, png, STREAM } from "./answers.ts";
 import { askedJob, type Context, labelNames, modelNamed, readInput } from "./context.ts";
 import { HttpError } from "./errors.ts";
@@ -88,15 +90,8 @@ export function addJobs(app: OpenAPIHono, context: Context): void {
   app.openapi(SUBMIT, async (c) => {
     const body = c.req.valid("json");
     const model = modelNamed(context, body.model);
-    if (body.mask && !body.image)
-      throw new InputError("mask: a mask needs an image; send both", { param: "mask" });
-    const input = body.image
-      ? await readInput(context, {
-          image: bytesOf(body.image, "image"),
-          mask: body.mask === undefined ? undefined : bytesOf(body.mask, "mask"),
-        })
-      : undefined;
-    const prompts = body.labels ?? new Array<string>(body.count).fill(body.label ?? "");
+    const input = await inputOf(context, body);
+    const prompts = promptsOf(body, { edits: input !== undefined });
     if (prompts.length === 0)
       throw new InputError("labels: at least one is wanted", { param: "labels" });
     const request = askedJob(model, body, {
@@ -178,6 +173,20 @@ function eventBody(id: string, event: JobEvent): object {
   return { state: event.state, error: event.error };
 }
 
+/** @throws InputError for a mask or another picture without an image, and where they cannot be read */
+async function inputOf(
+  context: Context,
+  { image, mask, other, kind }: z.infer<typeof JobRequestBody>,
+): Promise<JobInput | undefined> {
+  for (const [param, given] of Object.entries({ mask, other }))
+    if (given && !image) throw new InputError(`${param}: it needs an image; send both`, { param });
+  if (!image) return undefined;
+  const bytes = (text: string | undefined, param: string) =>
+    text === undefined ? undefined : bytesOf(text, param);
+  const files = { image: bytesOf(image, "image"), mask: bytes(mask, "mask") };
+  return readInput(context, { ...files, other: bytes(other, "other") }, kind);
+}
+
 function bytesOf(text: string, param: string): Uint8Array {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0)
     throw new InputError(`${param}: it is no base64; send the bytes of a PNG, JPEG or WebP so`, {
@@ -204,12 +213,7 @@ function bodyOf(context: Context, one: Job): z.infer<typeof JobBody> {
     top_p: drawing.topP,
     temperature: drawing.temperature,
     branches: [...branches],
-    edit: edit && {
-      masked: edit.masked,
-      keep_scales: edit.keepScales,
-      blend: edit.blend,
-      feather: edit.feather,
-    },
+    edit: edit && editFacts(edit),
     pictures: pictures.map((picture) => ({ ...picture, url: `/jobs/${id}/${picture.place}.png` })),
     events: `/jobs/${id}/events`,
   };

@@ -3,7 +3,9 @@
 import { z } from "@hono/zod-openapi";
 import { InputError } from "../../formats/errors.ts";
 import { BLENDS, type Blend } from "../../image/edit/blend.ts";
+import { COURSES, type Course } from "../../image/edit/interpolate.ts";
 import { PRECISIONS } from "../../image/precision.ts";
+import { EDIT_KINDS } from "../edits.ts";
 import { JOB_STATES } from "../job.ts";
 
 /** Pictures of one request to the OpenAI routes; OpenAI's own limit. */
@@ -39,10 +41,37 @@ const blend = z.enum(Object.keys(BLENDS) as [Blend, ...Blend[]]);
 const editing = {
   keep_scales: z.coerce.number().int().min(0).max(100).optional().openapi({
     description:
-      "Coarse scales that stay the picture's own; without a mask half of them, with one none",
+      "Coarse scales that stay the picture's own; absent: with a mask none, varied half of them, enlarged what the small picture tells, between two pictures all",
   }),
   blend: blend.optional(),
-  feather: z.coerce.number().min(0).max(1024).optional(),
+  feather: z.coerce.number().min(0).max(1024).optional().openapi({
+    description:
+      "Softness of the edge in pixels, reaching into what is drawn; absent: 2, less where that is thin",
+  }),
+};
+
+const kind = z.enum(EDIT_KINDS);
+const course = z.enum(Object.keys(COURSES) as [Course, ...Course[]]);
+const added = (side: string) =>
+  z
+    .number()
+    .int()
+    .min(0)
+    .max(100_000)
+    .openapi({ description: `Pixels to add ${side}` });
+/** What only jobs can ask for. */
+const kinds = {
+  kind: kind.optional().openapi({
+    description:
+      "What is done with the image: paint draws what the mask says, vary keeps coarse scales, extend draws beyond the edges, enlarge makes a small square picture as large as the model draws, interpolate goes the way to `other` in `count` pictures. Absent: paint where there is a mask or transparency, else vary",
+  }),
+  left: added("on the left: kind extend").optional(),
+  top: added("above: kind extend").optional(),
+  right: added("on the right: kind extend").optional(),
+  bottom: added("below: kind extend").optional(),
+  course: course.optional().openapi({
+    description: "Which scales of the way go first: kind interpolate; absent: together",
+  }),
 };
 
 /** Fields that OpenAI knows and that change nothing here. */
@@ -212,9 +241,11 @@ export const JobRequestBody = z
       .default([])
       .openapi({ description: "From scale `from` on, another chance, by its name" }),
     image: base64.optional().openapi({ description: "Base64 of a PNG, JPEG or WebP to edit" }),
-    mask: base64.optional(),
+    mask: base64.optional().openapi({ description: "What is drawn: kind paint" }),
+    other: base64.optional().openapi({ description: "The way's other end: kind interpolate" }),
     ...drawing,
     ...editing,
+    ...kinds,
   })
   .openapi("JobRequest");
 
@@ -248,7 +279,17 @@ export const JobBody = z
       z.object({ from: z.number().int(), name: z.union([z.string(), z.number()]) }),
     ),
     edit: z
-      .object({ masked: z.boolean(), keep_scales: z.number().int(), blend, feather: z.number() })
+      .object({
+        kind,
+        keep_scales: z.number().int(),
+        blend: blend.optional(),
+        feather: z.number().optional(),
+        left: z.number().int().optional(),
+        top: z.number().int().optional(),
+        right: z.number().int().optional(),
+        bottom: z.number().int().optional(),
+        course: course.optional(),
+      })
       .optional(),
     pictures: z.array(JobPictureBody),
     events: z.string().openapi({ description: "Where its events stream" }),

@@ -1,7 +1,9 @@
 /** What the pages draw through, wherever the model runs: at the server (server.ts) or in the page (page.ts). Draws nothing itself. */
 
 import type {
+  Course,
   DrawRequest,
+  EditKind,
   Job,
   JobEvent,
   JobPicture,
@@ -11,7 +13,18 @@ import type {
 } from "../../../src/client.ts";
 import type { BackendChoice, RunsOn } from "../../../src/web/index.ts";
 
-export type { BackendChoice, DrawRequest, Job, JobPicture, ModelInfo, Run, RunEvent, RunsOn };
+export type {
+  BackendChoice,
+  Course,
+  DrawRequest,
+  EditKind,
+  Job,
+  JobPicture,
+  ModelInfo,
+  Run,
+  RunEvent,
+  RunsOn,
+};
 
 /** What the page was served with: `studio.json` beside it. */
 export interface StudioConfig {
@@ -61,8 +74,7 @@ export interface Engine {
   models(options?: Wait): Promise<readonly ModelInfo[]>;
   /**
    * Draws, telling every scale of every picture. An abort ends the job within one scale, and the iteration with the
-   * signal's reason. An edit is a request with `image` (bytes of a PNG, JPEG or WebP), with `mask` or `keep_scales`;
-   * a branch one with `branches` and the seed it branches off.
+   * signal's reason. An edit is a request with `image` (bytes of a PNG, JPEG or WebP) and its `kind`; a branch one with `branches` and the seed it branches off.
    * @throws Error with a sentence to show; ServerError (underpaint/client) with `status` where the server refuses
    */
   draw(request: DrawRequest, options?: Wait): AsyncGenerator<DrawEvent>;

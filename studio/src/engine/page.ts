@@ -99,9 +99,10 @@ export async function pageEngine(models: readonly PageModel[]): Promise<Engine> 
             yield { ...rest, ids: [...rest.ids], doubt: [...rest.doubt], png };
             continue;
           }
-          const { kind, seed: _, ...picture } = rest;
+          const { kind, seed: _, edit, ...picture } = rest;
           const told: JobPicture = { ...picture, url: `${id}/${picture.place}.png` };
-          job = { ...job, pictures: [...job.pictures, told], labels: labelsOf(job, told) };
+          const pictures = [...job.pictures, told];
+          job = { ...job, pictures, labels: labelsOf(job, told), ...(edit && { edit }) };
           await kept.save(job, { url: told.url, png });
           yield { kind, job: id, ...picture, png };
         }

@@ -1,6 +1,6 @@
 /** What lies on the page Edit: a picture, its mask, and what was drawn of them; it stays while pages change. */
 
-import type { DrawRequest } from "../engine/engine.ts";
+import type { DrawRequest, EditKind } from "../engine/engine.ts";
 import { recall } from "../engine/recall.ts";
 import { Drawing } from "./drawing.svelte.ts";
 import { bytesOf, canvasBlob, readPicture } from "./files.ts";
@@ -8,18 +8,24 @@ import { Mask } from "./mask.ts";
 import { sentence } from "./sentence.ts";
 import { studio } from "./studio.svelte.ts";
 
-export type Way = "paint" | "vary" | "extend";
-
-export interface Lying {
+/** A picture as it goes to the engine, and its address to be shown. */
+export interface Sheet {
   readonly canvas: HTMLCanvasElement;
-  readonly mask: Mask;
   readonly src: string;
+}
+
+export interface Lying extends Sheet {
+  readonly mask: Mask;
+  /** The shorter side of the file's own picture, in pixels. */
+  readonly own: number;
   /** Its own class, where it says so. */
   readonly label?: string;
   readonly fitted: boolean;
 }
 
 let lying = $state.raw<Lying>();
+let small = $state.raw<Sheet>();
+let other = $state.raw<Sheet>();
 let drawing = $state.raw<Drawing>();
 let error = $state<string>();
 let source: Blob | undefined;
@@ -27,6 +33,14 @@ let source: Blob | undefined;
 export const desk = {
   get lying(): Lying | undefined {
     return lying;
+  },
+  /** The picture shrunk to what is to be enlarged. */
+  get small(): Sheet | undefined {
+    return small;
+  },
+  /** Where the way between two pictures leads. */
+  get other(): Sheet | undefined {
+    return other;
   },
   get drawing(): Drawing | undefined {
     return drawing;
@@ -43,23 +57,23 @@ export const desk = {
     try {
       const bitmap = await readPicture(file);
       const label = (await recall(file).catch(() => undefined))?.label;
-      const own = bitmap.width === side && bitmap.height === side;
-      const canvas = document.createElement("canvas");
-      if (whole || own) place(canvas, bitmap, [bitmap.width, bitmap.height]);
-      else place(canvas, bitmap, [side, side]);
+      const fits = bitmap.width === side && bitmap.height === side;
+      const size = [bitmap.width, bitmap.height] as const;
+      const sheet = await sheetOf(bitmap, whole || fits ? size : [side, side]);
       bitmap.close();
       drawing?.forget();
       drawing = undefined;
-      if (lying) URL.revokeObjectURL(lying.src);
+      for (const one of [lying, small]) if (one) URL.revokeObjectURL(one.src);
+      small = undefined;
       source = file;
       lying = {
-        canvas,
-        mask: new Mask(canvas.width, canvas.height),
-        src: URL.createObjectURL(await canvasBlob(canvas)),
+        ...sheet,
+        mask: new Mask(sheet.canvas.width, sheet.canvas.height),
+        own: Math.min(...size),
         label: studio.models.some(({ labels }) => label && labels.includes(label))
           ? label
           : undefined,
-        fitted: !whole && !own,
+        fitted: !whole && !fits,
       };
     } catch (reason) {
       error = sentence(reason);
@@ -69,21 +83,62 @@ export const desk = {
   async again(how: { side: number; whole: boolean }): Promise<void> {
     if (source) await desk.lay(source, how);
   },
-  async draw(way: Way, request: DrawRequest, { margin }: { margin: number }): Promise<void> {
+  /** The middle of the file's picture as a square of so many pixels. */
+  async shrink(pixels: number): Promise<void> {
+    if (!source || small?.canvas.width === pixels) return;
+    const from = source;
+    const bitmap = await readPicture(from);
+    const sheet = await sheetOf(bitmap, [pixels, pixels]);
+    bitmap.close();
+    if (from === source) small = sheet;
+    else URL.revokeObjectURL(sheet.src);
+  },
+  /** The way's other end, fitted to what the model draws. */
+  async layOther(file: Blob, { side }: { side: number }): Promise<void> {
+    error = undefined;
+    try {
+      const bitmap = await readPicture(file);
+      const sheet = await sheetOf(bitmap, [side, side]);
+      bitmap.close();
+      if (other) URL.revokeObjectURL(other.src);
+      other = sheet;
+    } catch (reason) {
+      error = sentence(reason);
+    }
+  },
+  /** Draws what the request's kind says of what lies here. */
+  async draw(request: DrawRequest & { kind: EditKind }): Promise<void> {
     if (!lying) return;
     drawing?.forget();
     error = undefined;
     try {
-      const { canvas, mask } = way === "extend" ? extended(lying.canvas, margin) : lying;
-      const image = await bytesOf(await canvasBlob(canvas));
-      const hole = way === "vary" ? undefined : await bytesOf(await canvasBlob(toCanvas(mask)));
-      drawing = new Drawing({ ...request, image, mask: hole });
+      const { kind } = request;
+      const from = kind === "enlarge" && small ? small : lying;
+      const files = {
+        image: from.canvas,
+        mask: kind === "paint" ? toCanvas(lying.mask) : undefined,
+        other: kind === "interpolate" ? other?.canvas : undefined,
+      };
+      const bytes = await Promise.all(
+        Object.entries(files).map(async ([name, canvas]) => [
+          name,
+          canvas && (await bytesOf(await canvasBlob(canvas))),
+        ]),
+      );
+      drawing = new Drawing({ ...request, ...Object.fromEntries(bytes) });
       await drawing.run(studio.engine);
     } catch (reason) {
       error = sentence(reason);
     }
   },
 };
+
+/** A picture on a canvas of its own. */
+async function sheetOf(bitmap: ImageBitmap, size: readonly [number, number]): Promise<Sheet> {
+  const canvas = document.createElement("canvas");
+  place(canvas, bitmap, size);
+  return { canvas, src: URL.createObjectURL(await canvasBlob(canvas)) };
+}
 
 /** The middle of a picture, filling the size; smooth where that is another. */
 function place(
@@ -100,20 +155,6 @@ function place(
   const zoom = Math.max(w / bitmap.width, h / bitmap.height);
   const [dw, dh] = [zoom * bitmap.width, zoom * bitmap.height];
   context.drawImage(bitmap, (w - dw) / 2, (h - dh) / 2, dw, dh);
-}
-
-function extended(from: HTMLCanvasElement, margin: number) {
-  const canvas = document.createElement("canvas");
-  canvas.width = from.width + 2 * margin;
-  canvas.height = from.height + 2 * margin;
-  const context = canvas.getContext("2d")!;
-  // What is not known yet is the edge's colour going on.
-  context.drawImage(from, 0, 0, canvas.width, canvas.height);
-  context.drawImage(from, margin, margin);
-  const mask = new Mask(canvas.width, canvas.height);
-  mask.fill({ x: margin, y: margin, w: from.width, h: from.height }, 255);
-  mask.invert();
-  return { canvas, mask };
 }
 
 function toCanvas(mask: Mask): HTMLCanvasElement {

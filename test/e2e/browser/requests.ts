@@ -5,15 +5,17 @@ import { decodePng } from "../../../src/formats/png.ts";
 import type { DrawEvent } from "../../../src/web/protocol.ts";
 
 /** A request whose pictures are plain numbers. */
-export interface Asked extends Omit<DrawRequest, "image" | "mask"> {
+export interface Asked extends Omit<DrawRequest, "image" | "mask" | "other"> {
   readonly image?: readonly number[];
   readonly mask?: readonly number[];
+  readonly other?: readonly number[];
 }
 
-export const requestOf = ({ image, mask, ...rest }: Asked): DrawRequest => ({
+export const requestOf = ({ image, mask, other, ...rest }: Asked): DrawRequest => ({
   ...rest,
   ...(image && { image: Uint8Array.from(image) }),
   ...(mask && { mask: Uint8Array.from(mask) }),
+  ...(other && { other: Uint8Array.from(other) }),
 });
 
 export interface Told {
