@@ -278,7 +278,7 @@ suite(noBrowser ? `the studio in Chromium (skipped: ${noBrowser})` : "the studio
   test("the gallery knows how each picture was drawn, compares two with their scales, and forgets one", async () => {
     await open("gallery");
     await page.locator(".frame img").first().waitFor();
-    const boxes = page.getByRole("checkbox", { name: "Compare hearts/noto" });
+    const boxes = page.getByRole("checkbox", { name: "Choose hearts/noto" });
     await boxes.nth(0).check();
     await boxes.nth(1).check();
     const jobs = await page.locator(".frame").count();

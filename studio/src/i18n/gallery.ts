@@ -60,7 +60,7 @@ export const gallery = words({
     edit: "编辑这张",
     download: "下载 PNG",
     remove: "删除",
-    removeAll: (n: number) => `删除此任务及其 ${n} 张图?`,
+    removeAll: (n: number) => `删除此任务及其 ${n} 张图？`,
     more: "更早的",
     seed: "种子",
     guidance: "引导强度",
@@ -70,6 +70,6 @@ export const gallery = words({
     drawn: "时间",
     close: "关闭",
     grow: "显示各级",
-    edited: "编辑得到的图不含原图,无法重画各级。",
+    edited: "编辑得到的图不含原图，无法重画各级。",
   },
 });
