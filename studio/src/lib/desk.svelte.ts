@@ -26,6 +26,8 @@ export interface Lying extends Sheet {
 let lying = $state.raw<Lying>();
 let small = $state.raw<Sheet>();
 let other = $state.raw<Sheet>();
+/** Addresses of what was small: results are shown beside theirs until another picture lies here. */
+const smalls: string[] = [];
 let drawing = $state.raw<Drawing>();
 let error = $state<string>();
 let source: Blob | undefined;
@@ -63,7 +65,7 @@ export const desk = {
       bitmap.close();
       drawing?.forget();
       drawing = undefined;
-      for (const one of [lying, small]) if (one) URL.revokeObjectURL(one.src);
+      for (const src of [lying?.src, ...smalls.splice(0)]) if (src) URL.revokeObjectURL(src);
       small = undefined;
       source = file;
       lying = {
@@ -90,8 +92,8 @@ export const desk = {
     const bitmap = await readPicture(from);
     const sheet = await sheetOf(bitmap, [pixels, pixels]);
     bitmap.close();
+    smalls.push(sheet.src);
     if (from === source) small = sheet;
-    else URL.revokeObjectURL(sheet.src);
   },
   /** The way's other end, fitted to what the model draws. */
   async layOther(file: Blob, { side }: { side: number }): Promise<void> {
@@ -109,7 +111,6 @@ export const desk = {
   /** Draws what the request's kind says of what lies here. */
   async draw(request: DrawRequest & { kind: EditKind }): Promise<void> {
     if (!lying) return;
-    drawing?.forget();
     error = undefined;
     try {
       const { kind } = request;
@@ -125,6 +126,7 @@ export const desk = {
           canvas && (await bytesOf(await canvasBlob(canvas))),
         ]),
       );
+      drawing?.forget(); // not before: its pictures are still shown
       drawing = new Drawing({ ...request, ...Object.fromEntries(bytes) });
       await drawing.run(studio.engine);
     } catch (reason) {
