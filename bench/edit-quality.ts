@@ -207,6 +207,8 @@ between neighbouring pixels across the hole's edge, in 8-bit values; the picture
 holes' insides, enlarged to ${SIZE} pixels and seen by ${NETWORK}, against those of the ${train.count} training pictures, with its 95 % interval. Every row
 blends the same drawn pictures. "Teacher forcing alone" is the decoder's picture as it is: its kept part is only as good as
 the tokenizer, so it has changed, too.
+
+The last two are edits through windows, of the first ${FEWER} pictures: there every row is drawn anew with the same seeds.
 ${holes
   .map(
     ({ name, box, rows }) => `
