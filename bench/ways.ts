@@ -1,9 +1,11 @@
 /**
  * Faster ways of drawing: what they cost in quality and save in time, beside what another seed does.
- * `npx tsx bench/ways.ts [--count 1000] [--folder DIR] [--only quality|speed]`; DIR holds or gets the d16 weights.
+ * `npx tsx bench/ways.ts [--count 1000] [--folder DIR] [--only quality|speed] [--refiner RUN]`; DIR holds or gets the d16
+ * weights, RUN a VAR of two blocks trained on emoji64's tokenizer, which draws the last scales.
  */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openDataset } from "../src/data/open.ts";
@@ -16,12 +18,14 @@ import { generate } from "../src/image/sampler.ts";
 import { spread } from "./contest.ts";
 import { hashedModel } from "./hashed-model.ts";
 import { host } from "./machine.ts";
+import { drawRefined } from "./refine.ts";
 
 const { values } = parseArgs({
   options: {
     count: { type: "string", default: "1000" },
     rounds: { type: "string", default: "3" },
     folder: { type: "string" },
+    refiner: { type: "string" },
     only: { type: "string" },
     dry: { type: "boolean", default: false },
   },
@@ -33,7 +37,9 @@ const THREADS = 2;
 interface Way {
   readonly name: string;
   readonly precision: Precision;
-  readonly options: SampleOptions;
+  readonly options: SampleOptions & { readonly seed: string };
+  /** How many of the last scales another model draws. */
+  readonly refined?: number;
 }
 
 /** The first is what the others are measured against, the second what chance does. */
@@ -48,16 +54,44 @@ const WAYS: readonly Way[] = [
   })),
   { name: "int8, the last 1 unguided", precision: "int8", options: { seed: "a", unguidedLast: 1 } },
 ];
+/** With a refiner only: a small model has none of its own. */
+const REFINED: readonly Way[] = [1, 2].map((refined) => ({
+  name: `float32, the last ${refined} by 2 blocks of 5`,
+  precision: "fp32",
+  options: { seed: "a" },
+  refined,
+}));
 
 /** Classes in turn. */
-async function draw(model: Var, count: number, options: SampleOptions): Promise<PictureSet> {
+async function draw(
+  model: Var,
+  count: number,
+  { way: { options, refined }, refiner }: { way: Omit<Way, "name" | "precision">; refiner?: Var },
+): Promise<PictureSet> {
   const labels = Array.from({ length: count }, (_, i) => i % model.config.classes);
   const bytes = model.size ** 2 * 3;
   const pixels = new Uint8Array(count * bytes);
-  for await (const { index, picture } of generate(model, { ...options, labels }))
-    pixels.set(picture.data, index * bytes);
+  if (refined && refiner) {
+    const job = { labels, seed: options.seed, last: refined };
+    const pictures = await drawRefined({ deep: model, refiner }, job);
+    for (const [i, { data }] of pictures.entries()) pixels.set(data, i * bytes);
+  } else
+    for await (const { index, picture } of generate(model, { ...options, labels }))
+      pixels.set(picture.data, index * bytes);
   return { count, size: model.size, pixels };
 }
+
+/** The model of --refiner with the embedded model's tokenizer. */
+const openRefiner = async (): Promise<Var | undefined> =>
+  values.refiner === undefined
+    ? undefined
+    : loadVarFrom(
+        {
+          var: join(values.refiner, "var.safetensors"),
+          vqvae: here(`../models/${MODEL}/vqvae.safetensors`),
+        },
+        { threads: THREADS },
+      );
 
 async function quality(count: number) {
   const classes = (await loadVarFrom(MODEL)).labels;
@@ -67,9 +101,11 @@ async function quality(count: number) {
   const options = { network, metrics: ["fid", "kid"] as const };
   const rows = [];
   let first: PictureSet | undefined;
-  for (const { name, precision, options: how } of WAYS) {
+  const refiner = await openRefiner();
+  for (const way of [...WAYS, ...(refiner ? REFINED : [])]) {
+    const { name, precision } = way;
     const model = await loadVarFrom(MODEL, { precision, threads: THREADS });
-    const set = await draw(model, count, how);
+    const set = await draw(model, count, { way, refiner });
     await model.release();
     const data = await compareSets(set, train, options);
     const base = first && (await compareSets(set, first, options));
@@ -89,22 +125,28 @@ async function quality(count: number) {
     });
     console.error(name, rows.at(-1));
   }
+  await refiner?.release();
   return { count, train: train.count, network: "lab:emoji", rows };
 }
 
 /** Milliseconds a picture with everything compiled, turns taken. */
-async function speed(from: string | VarPaths, count: number, rounds: number) {
+async function speed(
+  from: string | VarPaths,
+  count: number,
+  { rounds, refiner }: { rounds: number; refiner?: Var },
+) {
   const models = {
     fp32: await loadVarFrom(from, { threads: THREADS }),
     int8: await loadVarFrom(from, { threads: THREADS, precision: "int8" }),
   };
-  const ways = WAYS.filter(({ options: { seed } }) => seed === "a");
+  const ways = [...WAYS, ...(refiner ? REFINED : [])].filter(({ options }) => options.seed === "a");
   const ms = new Map<string, number[]>(ways.map(({ name }) => [name, []]));
   for (let round = 0; round <= rounds; round++)
-    for (const { name, precision, options } of ways) {
+    for (const way of ways) {
       const begin = performance.now();
-      await draw(models[precision], count, { ...options, batch: count });
-      if (round > 0) ms.get(name)!.push((performance.now() - begin) / count);
+      const options = { ...way.options, batch: count };
+      await draw(models[way.precision], count, { way: { ...way, options }, refiner });
+      if (round > 0) ms.get(way.name)!.push((performance.now() - begin) / count);
     }
   for (const model of Object.values(models)) await model.release();
   return [...ms].map(([name, list]) => ({ name, ms: spread(list) }));
@@ -120,10 +162,12 @@ const result = {
 };
 if (values.only !== "speed") result.quality = await quality(Number(values.count));
 if (values.only !== "quality") {
-  result.small = await speed(MODEL, 16, rounds);
+  const refiner = await openRefiner();
+  result.small = await speed(MODEL, 16, { rounds, refiner });
+  await refiner?.release();
   if (values.folder) {
     const { var: transformer, vqvae } = await hashedModel(values.folder, 16);
-    result.d16 = await speed({ var: transformer, vqvae }, 1, rounds);
+    result.d16 = await speed({ var: transformer, vqvae }, 1, { rounds });
   }
 }
 

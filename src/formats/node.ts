@@ -260,11 +260,13 @@ let writes = 0;
  * there, whole: into a new file beside it, fsync, rename, fsync of the folder. On failure the new
  * file is removed and the old one is as it was.
  * @param bytes the content, or its pieces in order (large files need no joined copy), made while it is written.
+ * @param options.folderSync false where another file is about to be written so in the same folder: its sync makes both
+ * names survive a power cut. Default true.
  */
 export async function writeFileAtomic(
   path: string,
   bytes: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  { fs = node.fs }: { fs?: WriteFs } = {},
+  { fs = node.fs, folderSync = true }: { fs?: WriteFs; folderSync?: boolean } = {},
 ): Promise<void> {
   const { basename, dirname, join } = node.path;
   const folder = dirname(path);
@@ -283,6 +285,7 @@ export async function writeFileAtomic(
     await fs.rm(aside, { force: true });
     throw error;
   }
+  if (!folderSync) return;
   // Only now does the new name itself survive a power cut.
   const directory = await fs.open(folder, "r");
   try {

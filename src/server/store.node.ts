@@ -14,6 +14,7 @@ export interface JobStore {
   /** Writes a new job whole, its pictures first: what is listed is complete. */
   add(job: Job, input?: JobInput): Promise<void>;
   save(job: Job): Promise<void>;
+  /** To be followed by `save`, which makes it last. */
   savePicture(id: string, place: number, png: Uint8Array): Promise<void>;
   /** undefined where there is none. */
   read(id: string): Promise<Job | undefined>;
@@ -58,7 +59,7 @@ export async function openStore(folder: string): Promise<JobStore> {
     },
     save,
     async savePicture(id, place, png) {
-      await writeFileAtomic(fileOf(id, `${place}.png`), png);
+      await writeFileAtomic(fileOf(id, `${place}.png`), png, { folderSync: false });
     },
     read,
     async readInput(id) {
