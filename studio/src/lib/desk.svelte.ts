@@ -23,6 +23,16 @@ export interface Lying extends Sheet {
   readonly fitted: boolean;
 }
 
+/** What results are shown beside: the way they came, and the picture with what was added around it. */
+export interface Before {
+  readonly way: EditKind;
+  readonly src: string;
+  /** CSS padding. */
+  readonly pad: string;
+  /** Width over height. */
+  readonly ratio: number;
+}
+
 let lying = $state.raw<Lying>();
 let small = $state.raw<Sheet>();
 let other = $state.raw<Sheet>();
