@@ -141,17 +141,22 @@ const network = await openNetwork(NETWORK);
 const all = (set: ImageDataset) => Array.from({ length: set.count }, (_, i) => pictureOf(set, i));
 const originals = all(test);
 
+/** Seam and KID inside a box of pictures, against what real ones have there. */
+const judgeOf =
+  ({ mask, box, real }: { mask: Mask; box: Box; real: PictureSet }) =>
+  async (name: string, pictures: readonly Picture[]) => {
+    const set = setOf(pictures.map((picture) => inside(picture, box)));
+    const kid = (await compareSets(set, real, { network, metrics: ["kid"] })).get("kid")!;
+    const seam = mean(pictures.map((picture) => seamError(picture, mask)));
+    return { name, seam, kid: kid.value!, interval: kid.interval! };
+  };
+
 const holes = [];
 for (const [name, box] of Object.entries(HOLES)) {
   const mask = boxMask(box, { width: SIZE, height: SIZE });
   const drawn = await drawnHoles(model, test, mask);
   const real = setOf(all(train).map((picture) => inside(picture, box)));
-  const judge = async (title: string, pictures: readonly Picture[]) => {
-    const set = setOf(pictures.map((picture) => inside(picture, box)));
-    const kid = (await compareSets(set, real, { network, metrics: ["kid"] })).get("kid")!;
-    const seam = mean(pictures.map((picture) => seamError(picture, mask)));
-    return { name: title, seam, kid: kid.value!, interval: kid.interval! };
-  };
+  const judge = judgeOf({ mask, box, real });
   const rows = [await judge("the pictures themselves", originals)];
   for (const { name: title, blend, feather } of WAYS) {
     const blended = drawn.map((picture, i) =>
@@ -169,12 +174,7 @@ for (const [name, { size, box, feathers, edit }] of Object.entries(WINDOWS)) {
   );
   const originals = all(own!).slice(0, FEWER);
   const real = setOf(all(others!).map((picture) => inside(picture, box)));
-  const judge = async (title: string, pictures: readonly Picture[]) => {
-    const set = setOf(pictures.map((picture) => inside(picture, box)));
-    const kid = (await compareSets(set, real, { network, metrics: ["kid"] })).get("kid")!;
-    const seam = mean(pictures.map((picture) => seamError(picture, mask)));
-    return { name: title, seam, kid: kid.value!, interval: kid.interval! };
-  };
+  const judge = judgeOf({ mask, box, real });
   const rows = [await judge("the pictures themselves", originals)];
   for (const feather of feathers) {
     const edited: Picture[] = [];

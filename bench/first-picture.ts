@@ -8,14 +8,14 @@
  */
 
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { exportStudio } from "../src/server/index.ts";
 import { launch } from "../test/e2e/browser/chromium.ts";
+import { hostFolder } from "../test/e2e/browser/static-host.ts";
+import { median } from "./contest.ts";
 import { host } from "./machine.ts";
 
 const MODEL = "emoji64";
@@ -27,14 +27,6 @@ const { values: flags } = parseArgs({
 });
 const ROUNDS = Number(flags.rounds);
 
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".css": "text/css",
-  ".svg": "image/svg+xml",
-  ".wasm": "application/wasm",
-  ".json": "application/json",
-};
 const ISOLATED = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -58,16 +50,10 @@ await exportStudio(site, [MODEL]);
 
 let isolated = false;
 let fetched: Buffer[] = [];
-const server = createServer(async ({ url = "/" }, answer) => {
-  const path = url === "/" ? "/index.html" : url;
-  const bytes = await readFile(join(site, path)).catch(() => undefined);
-  if (bytes) fetched.push(bytes);
-  const type = TYPES[extname(path)] ?? "application/octet-stream";
-  answer.writeHead(bytes ? 200 : 404, { "Content-Type": type, ...(isolated && ISOLATED) });
-  answer.end(bytes);
+const { url: address, close } = await hostFolder(site, {
+  headers: () => (isolated ? ISOLATED : {}),
+  onSent: (bytes) => void fetched.push(bytes),
 });
-await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
-const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 
 async function round(): Promise<Round> {
   const browser = await launch(); // a new profile: nothing is cached
@@ -113,9 +99,6 @@ async function drawnAgain(): Promise<number> {
   return performance.now() - begin;
 }
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
 const rounds: Record<"threads" | "one", Round[]> = { threads: [], one: [] };
 for (let i = 0; i < ROUNDS; i++)
   for (const which of ["threads", "one"] as const) {
@@ -123,8 +106,7 @@ for (let i = 0; i < ROUNDS; i++)
     rounds[which].push(await round());
     console.error(which, rounds[which].at(-1));
   }
-server.closeAllConnections();
-server.close();
+await close();
 await rm(join(site, ".."), { recursive: true });
 
 const machine = host();

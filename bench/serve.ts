@@ -16,6 +16,7 @@ import { type Client, connect } from "../src/client.ts";
 import { encodePng } from "../src/formats/png.ts";
 import { loadVarFrom } from "../src/image/node.ts";
 import { generate } from "../src/image/sampler.ts";
+import { median } from "./contest.ts";
 import { machine } from "./machine.ts";
 
 const { values } = parseArgs({
@@ -36,8 +37,6 @@ const MODEL = "emoji64";
 const BATCH = 16;
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const median = (list: readonly number[]): number =>
-  [...list].sort((a, b) => a - b)[list.length >> 1]!;
 const quantile = (list: readonly number[], q: number): number =>
   [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(q * list.length))]!;
 

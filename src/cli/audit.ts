@@ -13,6 +13,7 @@ import { type LedgerReader, readLedgerOn } from "../guard/ledger/reader.ts";
 import { verifyLedgerOn } from "../guard/ledger/verify.ts";
 import { fromHex, toHex } from "../guard/sign/encoding.ts";
 import { createSketcher, type Sketcher } from "../guard/state/index.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { auditCommitment, challenge, targets } from "../train/challenge.ts";
 import type { ClassifierRecipe } from "../train/classifier.ts";
 import { codeManifest, fastHash, picturesRoot, tokensRoot } from "../train/evidence.node.ts";
@@ -34,7 +35,6 @@ import type { Terminal } from "./terminal.ts";
 import { classifierSource } from "./train-classifier.ts";
 import { vqvaeSource } from "./train-vqvae.ts";
 import type { RunKind, RunSource, SourceOptions } from "./training.ts";
-import { shellWord } from "./training.ts";
 import { type VarRunRecipe, varSource } from "./var-source.ts";
 
 interface AuditFlags {

@@ -17,6 +17,7 @@ import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
 import type { ScaleStep } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
 import { interruptible } from "./errors.ts";
 import { numberFlag, readNumber } from "./flags.ts";
@@ -25,7 +26,6 @@ import { DEFAULT_MODEL, findModel, modelHash, VERSION } from "./package.ts";
 import { type Outputs, openOutput } from "./pictures.ts";
 import { progress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface EditFlags extends DrawingFlags, Outputs {
   readonly mask?: string;

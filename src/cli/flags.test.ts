@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { InputError } from "../formats/errors.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { failure, Interrupted } from "./errors.ts";
 import { listFlag, numberFlag, readNumber } from "./flags.ts";
 import { addRecipeFlags, readRecipe } from "./recipe-flags.ts";
-import { shellWord } from "./training.ts";
 
 describe("number flags", () => {
   test.each([

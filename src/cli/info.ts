@@ -5,11 +5,11 @@ import type { Command } from "commander";
 import { InputError } from "../formats/errors.ts";
 import { openFile } from "../formats/node.ts";
 import { decodePng } from "../formats/png.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { bytes, count, plural, table } from "./format.ts";
 import { findModel, isModelName } from "./package.ts";
 import { type Summary, summarize, type TensorRow } from "./summary.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 /** Longer lists of tensors are shown by their first part, until --tensors asks for all. */
 const MANY_TENSORS = 40;

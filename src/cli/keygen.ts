@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { type Command, Option } from "commander";
 import { toHex } from "../guard/sign/encoding.ts";
 import { generateKey } from "../guard/sign/keys.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { auditCommitment } from "../train/challenge.ts";
 import { writeNew } from "./key-files.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 const TYPES = ["ed25519", "p256", "p384", "p521", "audit"] as const;
 

@@ -9,6 +9,7 @@ import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { imageSide } from "../image/config.ts";
 import { figurePng } from "../lab/figure.node.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import {
   type Study,
   type StudyEvent,
@@ -242,16 +243,12 @@ export async function writeResults(
 
 /** The command line that was typed, for reports and for going on. */
 export function commandLine(command: Command, data: string): string {
-  const words = ["npx underpaint lab", command.name(), quoted(data)];
+  const words = ["npx underpaint lab", command.name(), shellWord(data)];
   for (const option of command.options) {
     const key = option.attributeName();
     if (command.getOptionValueSource(key) !== "cli" || key === "hours" || key === "threads")
       continue;
-    words.push(`${option.long} ${quoted(String(command.getOptionValue(key)))}`);
+    words.push(`${option.long} ${shellWord(String(command.getOptionValue(key)))}`);
   }
   return words.join(" ");
 }
-
-/** A word as a shell reads it. */
-const quoted = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

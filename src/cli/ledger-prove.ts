@@ -6,11 +6,11 @@ import { type Checkpoint, parseCheckpoint } from "../guard/ledger/checkpoint.ts"
 import { FOLDERS } from "../guard/ledger/journal.ts";
 import { formatProof, proveEntry } from "../guard/ledger/proof.ts";
 import { readLedgerOn } from "../guard/ledger/reader.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { readNumber } from "./flags.ts";
 import { plural } from "./format.ts";
 import { ledgerDisk, logKey } from "./ledger-folder.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface ProveFlags {
   readonly out?: string;

@@ -5,12 +5,12 @@ import type { LedgerRecord } from "../guard/ledger/entry.ts";
 import { formatVkey } from "../guard/ledger/note.ts";
 import { readLedgerOn } from "../guard/ledger/reader.ts";
 import { toBase64, toHex } from "../guard/sign/encoding.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { numberFlag } from "./flags.ts";
 import { count, figure, table } from "./format.ts";
 import { visible } from "./info.ts";
 import { ledgerDisk, logKey } from "./ledger-folder.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface ShowFlags {
   readonly last: number;

@@ -9,6 +9,7 @@ import { NOTE_TYPE, type NoteVerifier, type Verification } from "../guard/ledger
 import { parseProof, verifyProof } from "../guard/ledger/proof.ts";
 import { readLedgerOn } from "../guard/ledger/reader.ts";
 import { type VerifyStep, verifyLedgerOn } from "../guard/ledger/verify.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { interruptible } from "./errors.ts";
 import { count, plural } from "./format.ts";
 import { visible } from "./info.ts";
@@ -17,7 +18,6 @@ import { ledgerDisk, logKey } from "./ledger-folder.ts";
 import { progress } from "./progress.ts";
 import { collect } from "./sign.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface VerifyFlags {
   readonly key?: string;

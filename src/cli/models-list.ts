@@ -6,11 +6,11 @@ import type { Command } from "commander";
 import { embeddedModels, MODEL_FILES } from "../image/embedded.node.ts";
 import { OFFICIAL_MODELS, type OfficialModel } from "../image/official.ts";
 import { type RegisteredModel, registeredModels } from "../image/registry.node.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { bytes, plural, table } from "./format.ts";
 import { MODEL_CARD } from "./package.ts";
 import { summarize } from "./summary.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface Listed {
   readonly name: string;

@@ -7,11 +7,11 @@ import { writeFileAtomic } from "../formats/node.ts";
 import { readContents } from "../lab/report/contents.node.ts";
 import type { RunContents } from "../lab/report/contents.ts";
 import { reportHtml } from "../lab/report/page.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { interruptible } from "./errors.ts";
 import { numberFlag } from "./flags.ts";
 import { bytes } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface ReportFlags {
   readonly out?: string;

@@ -11,6 +11,7 @@ import { loadVarFrom } from "../image/node.ts";
 import { PRECISION_CHOICES, type PrecisionChoice } from "../image/precision.ts";
 import { sample } from "../image/sampler.ts";
 import type { Picture } from "../image/sheet.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { openBackend } from "../tensor/backend.ts";
 import { type DrawingFlags, drawingFlags } from "./drawing-flags.ts";
 import { Interrupted, interruptible } from "./errors.ts";
@@ -23,7 +24,6 @@ import { type Progress, progress } from "./progress.ts";
 import { openJudge } from "./reject.ts";
 import type { Terminal } from "./terminal.ts";
 import { type Watching, watching } from "./terminal-picture.ts";
-import { shellWord } from "./training.ts";
 
 const MAX_COUNT = 100_000;
 

@@ -3,12 +3,12 @@
 import { appendFile, chmod } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { PRECISION_CHOICES, type PrecisionChoice } from "../image/precision.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { newKey, type RunningServer, startServer } from "../server/index.ts";
 import { numberFlag } from "./flags.ts";
 import { plural } from "./format.ts";
 import { DEFAULT_MODEL, findModel, VERSION } from "./package.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 export interface ServeFlags {
   readonly model: readonly string[];

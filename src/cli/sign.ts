@@ -2,11 +2,11 @@
 
 import type { Command } from "commander";
 import { signModel } from "../guard/sign/folder.node.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { interruptible } from "./errors.ts";
 import { bytes, plural } from "./format.ts";
 import { readKeyFile } from "./key-files.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface SignFlags {
   readonly key: string;

@@ -2,10 +2,10 @@
 
 import { spawn } from "node:child_process";
 import type { Command } from "commander";
+import { shellWord } from "../lab/shell-word.ts";
 import { exportStudio, studioFolder } from "../server/index.ts";
 import { addServerFlags, asked, namesOf, type ServeFlags, start } from "./serve.ts";
 import type { Terminal } from "./terminal.ts";
-import { shellWord } from "./training.ts";
 
 interface StudioFlags extends ServeFlags {
   readonly open: boolean;

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { type ClassifierConfig, classifierConfig, classifierSpecs } from "../eval/classifier.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { countParams } from "../nn/spec.ts";
 import {
   CLASSIFIER_RECIPE,
@@ -31,7 +32,6 @@ import {
   type RunSource,
   type SharedFlags,
   type SourceOptions,
-  shellWord,
   train,
 } from "./training.ts";
 import { printFoundRate, printPlan } from "./trial.ts";

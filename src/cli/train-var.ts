@@ -1,9 +1,9 @@
 /** `underpaint train var DATA`: trains a transformer on a tokenizer's tokens. The loop and its words are in training.ts. */
 
 import { mkdirSync } from "node:fs";
-import { resolve } from "node:path";
 import type { Command } from "commander";
 import { imageSide } from "../image/config.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import { openRun, runIn } from "../train/run.node.ts";
 import { loadAncestor } from "./ancestor.ts";
 import { interruptible } from "./errors.ts";
@@ -14,10 +14,9 @@ import { varCost } from "./train-cost.ts";
 import {
   addSharedFlags,
   earlierRecipe,
-  type Json,
-  partOf,
+  fileOf,
+  named,
   type SharedFlags,
-  shellWord,
   train,
 } from "./training.ts";
 import { printFoundRate, printPlan } from "./trial.ts";
@@ -116,13 +115,4 @@ async function run(terminal: Terminal, { data, flags, command, signal }: Job): P
         `underpaint sample --model ${shellWord(file)} --tokenizer ${shellWord(tokenizer.file)} --count 32 --sheet sheet.png`,
     },
   );
-}
-
-type NamedFile = VarRunRecipe["tokenizer"];
-const fileOf = (before: Json | undefined, key: string) =>
-  partOf(before, key) as NamedFile | undefined;
-/** A file as a recipe names it. It may have moved since: its hash says whether it is the same. */
-function named({ file, hash }: NamedFile, before: Json | undefined, key: string): NamedFile {
-  const earlier = fileOf(before, key);
-  return earlier?.hash === hash ? earlier : { file: resolve(file), hash };
 }

@@ -1,6 +1,5 @@
 /** `underpaint train vqvae DATA`: trains a tokenizer. The loop and its words are in training.ts. */
 
-import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
 import {
@@ -11,6 +10,7 @@ import {
   type VqvaeConfig,
 } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
+import { shellWord } from "../lab/shell-word.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { type Checkpoint, openRun } from "../train/run.node.ts";
 import { checkAncestor, vqvaeTask } from "../train/vqvae.ts";
@@ -33,14 +33,16 @@ import { openRebuiltJudge } from "./train-judge.ts";
 import {
   addSharedFlags,
   backendWith,
+  checkSame,
   earlierRecipe,
+  fileOf,
   type Json,
+  named,
   openSplits,
   partOf,
   type RunSource,
   type SharedFlags,
   type SourceOptions,
-  shellWord,
   train,
 } from "./training.ts";
 import { printFoundRate, printPlan } from "./trial.ts";
@@ -255,11 +257,8 @@ async function sameNetwork({ network }: VqvaeRecipe): Promise<FeatureNet | undef
 async function sameAncestor({ from }: VqvaeRecipe): Promise<Tokenizer | undefined> {
   if (!from) return undefined;
   const found = await loadTokenizer(from.file);
-  if (found.hash === from.hash) return found;
-  throw new InputError(
-    `${from.file}: this is not the tokenizer the run started from: its SHA-256 begins with ${found.hash}, the run has ${from.hash}; restore the file`,
-    { file: from.file },
-  );
+  checkSame(from, found, "the tokenizer the run started from");
+  return found;
 }
 
 /** What a tokenizer's run is made of, by its recipe. */
@@ -331,12 +330,10 @@ export function readVqvaeRecipe(
   });
   const keys = Object.keys(RECIPE_FLAGS) as (keyof typeof RECIPE_FLAGS)[];
   const strengths = Object.keys(AUGMENT_FLAGS) as (keyof typeof AUGMENT_FLAGS)[];
-  const from = ancestor ? { file: resolve(ancestor.file), hash: ancestor.hash } : null;
-  const earlier = (before?.from ?? null) as VqvaeRecipe["from"];
   return {
     ...VQVAE_RECIPE,
     ...readRecipe(command, keys, before),
-    from: from && earlier?.hash !== from.hash ? from : earlier,
+    from: (ancestor ? named(ancestor, before, "from") : fileOf(before, "from")) ?? null,
     only: choose("only", only, before?.only as VqvaeRecipe["only"] | undefined),
     augment: readRecipe(command, strengths, partOf(before, "augment")),
     model,

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { DATASET_SYNTAX, openDataset, prepareDataset } from "../data/open.ts";
 import type { ImageDataset } from "../data/types.ts";
@@ -77,6 +77,31 @@ export function earlierRecipe(folder: string): Json | undefined {
 /** A part of an earlier recipe that is an object itself. */
 export const partOf = (recipe: Json | undefined, key: string): Json | undefined =>
   recipe?.[key] as Json | undefined;
+
+/** A file that a run depends on, as its recipe names it. */
+export interface NamedFile {
+  readonly file: string;
+  /** First 16 hex digits of SHA-256 of the file. */
+  readonly hash: string;
+}
+
+export const fileOf = (before: Json | undefined, key: string): NamedFile | undefined =>
+  partOf(before, key) as NamedFile | undefined;
+
+/** A file as a recipe names it. It may have moved since: its hash says whether it is the same. */
+export function named({ file, hash }: NamedFile, before: Json | undefined, key: string): NamedFile {
+  const earlier = fileOf(before, key);
+  return earlier?.hash === hash ? earlier : { file: resolve(file), hash };
+}
+
+/** @throws InputError where a file that the recipe names is another now. @param what it should be, as "the tokenizer of the run" */
+export function checkSame({ file, hash }: NamedFile, found: NamedFile, what: string): void {
+  if (found.hash === hash) return;
+  throw new InputError(
+    `${file}: this is not ${what}: its SHA-256 begins with ${found.hash}, the run has ${hash}; restore the file`,
+    { file },
+  );
+}
 
 export type RunKind = "vqvae" | "var" | "classifier";
 
@@ -236,7 +261,3 @@ const metricsLine = (metrics: Metrics, keys: readonly string[]): string =>
 
 /** The native runtime blocks the event loop while it computes; between updates, signals get their turn. */
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-/** A word of a command line, quoted where a shell would split it. */
-export const shellWord = (text: string): string =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -3,7 +3,6 @@
 import { join } from "node:path";
 import { type ImageDataset, oneClass } from "../data/types.ts";
 import type { TensorMap } from "../formats/dtype.ts";
-import { InputError } from "../formats/errors.ts";
 import { imageSide, tokenCount, type VarConfig } from "../image/config.ts";
 import type { Drawing } from "../image/drawing.ts";
 import { Var } from "../image/model.ts";
@@ -20,7 +19,13 @@ import { loadAncestor } from "./ancestor.ts";
 import { progress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
-import { backendWith, openSplits, type RunSource, type SourceOptions } from "./training.ts";
+import {
+  backendWith,
+  checkSame,
+  openSplits,
+  type RunSource,
+  type SourceOptions,
+} from "./training.ts";
 
 /** Pictures of a sample sheet, and how they are drawn: fixed, so that sheets of one run can be compared. */
 const SHEET = { count: 32, columns: 8, seed: 0 } as const;
@@ -67,13 +72,8 @@ export async function varSource(
   options: SourceOptions & { run: Run; tokenizer?: Tokenizer; data?: RunSource["data"] },
 ): Promise<RunSource> {
   const { run, signal } = options;
-  const { file, hash } = recipe.tokenizer;
-  const tokenizer = options.tokenizer ?? (await loadTokenizer(file));
-  if (tokenizer.hash !== hash)
-    throw new InputError(
-      `${file}: this is not the tokenizer of the run: its SHA-256 begins with ${tokenizer.hash}, the run has ${hash}; restore the file`,
-      { file },
-    );
+  const tokenizer = options.tokenizer ?? (await loadTokenizer(recipe.tokenizer.file));
+  checkSame(recipe.tokenizer, tokenizer, "the tokenizer of the run");
   const size = imageSide(tokenizer.config);
   const data = options.data ?? (await openSets(terminal, recipe, { size, signal }));
   const backend = await backendWith(options.threads);
@@ -107,11 +107,7 @@ async function beginning(
 ): Promise<((fresh: TensorMap) => TensorMap) | undefined> {
   if (!from) return undefined;
   const ancestor = await loadAncestor(from.file);
-  if (ancestor.hash !== from.hash)
-    throw new InputError(
-      `${from.file}: this is not the model the run started from: its SHA-256 begins with ${ancestor.hash}, the run has ${from.hash}; restore the file`,
-      { file: from.file },
-    );
+  checkSame(from, ancestor, "the model the run started from");
   return (fresh) => {
     const { weights, remarks } = descend(model, fresh, { from: ancestor, labels });
     terminal.say(`starts from ${from.file}`);

@@ -10,7 +10,7 @@ import { type InceptionScore, InceptionScoreStream } from "./inception-score.ts"
 import { kernelDistance } from "./kid.ts";
 import type { Network, PictureSet } from "./network.ts";
 import { precisionRecall } from "./precision-recall.ts";
-import { openProducts, type Products, type Rows } from "./products.ts";
+import { openProducts, type Products, type Rows, room } from "./products.ts";
 import { type Statistics, StatisticsStream } from "./statistics.ts";
 
 /** What is kept of a set of pictures. */
@@ -117,8 +117,7 @@ function reservoir({ most, of }: { most: number; of: number }, chance: Rng) {
       if (count === 0) {
         width = rows.width;
         // Whole from the start: growing by copies would need it twice.
-        const Kind = rows.data instanceof Float32Array ? Float32Array : Float64Array;
-        data = new Kind(Math.min(most, of) * width);
+        data = room(rows.data, Math.min(most, of) * width);
       }
       for (let i = 0; i < rows.count; i++, seen++) {
         const at = seen < most ? count++ : chance.int(seen + 1);

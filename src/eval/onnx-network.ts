@@ -12,7 +12,7 @@ import {
   planes,
   sessionsBySize,
 } from "./network.ts";
-import type { Rows } from "./products.ts";
+import { type Rows, room } from "./products.ts";
 
 /** Which outputs of a model mean what. */
 export interface OnnxOutputs {
@@ -71,7 +71,7 @@ export async function onnxNetwork(model: OnnxModel, options: OnnxNetworkOptions)
 
 function firstColumns({ count, width, data }: Rows, most: number): Rows {
   if (width <= most) return { count, width, data };
-  const out = new (data instanceof Float32Array ? Float32Array : Float64Array)(count * most);
+  const out = room(data, count * most);
   for (let i = 0; i < count; i++) out.set(data.subarray(i * width, i * width + most), i * most);
   return { count, width: most, data: out };
 }

@@ -12,6 +12,13 @@ export interface Rows {
   readonly data: Float32Array | Float64Array;
 }
 
+/** Room for so many numbers of the same kind. */
+export const room = (like: Rows["data"], length: number): Rows["data"] =>
+  new (like instanceof Float32Array ? Float32Array : Float64Array)(length);
+
+const asFloat64 = (data: Rows["data"]): Float64Array =>
+  data instanceof Float64Array ? data : new Float64Array(data);
+
 /** Two products, compiled once. Has a life: release it. */
 export interface Products {
   /** a · bᵀ: every row of a with every row of b. n d, m d -> n m. */
@@ -45,7 +52,7 @@ export async function openProducts({
   const tensor = ({ count, width, data }: Rows): Tensor => ({
     dtype: "float64",
     shape: [count, width],
-    data: data instanceof Float64Array ? data : Float64Array.from(data),
+    data: asFloat64(data),
   });
   const by = (session: typeof rows) => async (a: Rows, b: Rows) =>
     (await session.run({ a: tensor(a), b: tensor(b) })).product!.data as Float64Array;
@@ -76,7 +83,7 @@ export async function* blocks(
 ): AsyncGenerator<{ i: number; j: number; n: number; m: number; inner: Float64Array }> {
   for (let i = 0; i < a.count; i += CHUNK) {
     const own = rowsBetween(a, i, i + CHUNK);
-    const wide = { ...own, data: Float64Array.from(own.data) };
+    const wide = { ...own, data: asFloat64(own.data) };
     for (let j = 0; j < b.count; j += CHUNK) {
       signal?.throwIfAborted();
       const other = rowsBetween(b, j, j + CHUNK);
@@ -88,7 +95,7 @@ export async function* blocks(
 
 /** The rows with these numbers, copied. */
 export function chosenRows({ width, data }: Rows, indices: ArrayLike<number>): Rows {
-  const out = new Float64Array(indices.length * width);
+  const out = room(data, indices.length * width);
   for (let i = 0; i < indices.length; i++)
     out.set(data.subarray(indices[i]! * width, (indices[i]! + 1) * width), i * width);
   return { count: indices.length, width, data: out };

@@ -97,6 +97,9 @@ export function vqvaeSpecs(config: VqvaeConfig): ParamSpec[] {
   ];
 }
 
+/** Whether a tensor of that name is a part of what makes pictures out of code vectors. */
+export const isDecoderWeight = (name: string): boolean => /^(decoder|post_quant_conv)\./.test(name);
+
 /** State_dict prefixes of the phi convolutions, in the order `phiIndex` counts them; empty when quantResi is 0. */
 export function phiNames({ phis, phiSharing, quantResi }: VqvaeConfig): string[] {
   if (quantResi === 0) return [];

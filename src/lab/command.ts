@@ -3,6 +3,7 @@
 import { labVqvaeConfig, varConfig } from "../image/config.ts";
 import { VAR_RECIPE } from "../train/var.ts";
 import { VQVAE_RECIPE } from "../train/vqvae-recipe.ts";
+import { shellWord } from "./shell-word.ts";
 import type { Recipe } from "./trained.node.ts";
 
 export type RunKind = "vqvae" | "var";
@@ -102,10 +103,6 @@ function networkFlags({ name, hash }: { name: string; hash: string }): string[] 
   const [, layers] = hash.split(" ");
   return ["--perceptual", shellWord(name), ...(layers ? ["--perceptual-layers", layers] : [])];
 }
-
-/** A word of a command line, quoted where a shell would split it. */
-export const shellWord = (text: string): string =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 /** All settings of a recipe, in order, those of the model and of the augmentation under their group's name. */
 export function recipeRows(recipe: Recipe): [name: string, value: string][] {

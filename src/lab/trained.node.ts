@@ -63,7 +63,8 @@ export async function readRun<Kind extends keyof Kinds>(
   return { folder, recipe, config, metrics: known, weights, hash };
 }
 
-const hashOf = (bytes: Uint8Array): string =>
+/** First 16 hex digits of SHA-256. */
+export const hashOf = (bytes: Uint8Array): string =>
   createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 
 async function text(folder: string, name: string): Promise<string> {

@@ -1,12 +1,10 @@
 /** The kinds of edits a job can ask for: what each starts from, which fields it takes, what is kept of them. Draws nothing. */
 
 import { InputError } from "../formats/errors.ts";
-import type { Blend } from "../image/edit/blend.ts";
 import { extendedSize } from "../image/edit/canvas.ts";
 import { checkFeather, checkSmall } from "../image/edit/edit.ts";
-import type { Course } from "../image/edit/interpolate.ts";
 import { scalesSeen } from "../image/edit/tokens.ts";
-import type { JobEdit } from "./job.ts";
+import type { EditSettings, JobEdit } from "./job.ts";
 import type { ServedModel } from "./protocol.ts";
 import type { JobInput } from "./wish.ts";
 
@@ -14,17 +12,10 @@ export const EDIT_KINDS = ["paint", "vary", "extend", "enlarge", "interpolate"] 
 export type EditKind = (typeof EDIT_KINDS)[number];
 
 /** The fields of edits, as they are written. */
-export interface EditFields {
+export interface EditFields extends EditSettings {
   /** Absent: "paint" where something is masked, else "vary". */
   readonly kind?: EditKind;
   readonly keep_scales?: number;
-  readonly blend?: Blend;
-  readonly feather?: number;
-  readonly left?: number;
-  readonly top?: number;
-  readonly right?: number;
-  readonly bottom?: number;
-  readonly course?: Course;
 }
 type FieldName = Exclude<keyof EditFields, "kind">;
 

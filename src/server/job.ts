@@ -24,10 +24,8 @@ export interface JobRequest {
   readonly edit?: JobEdit;
 }
 
-/** Which fields there are depends on the kind: edits.ts. */
-export interface JobEdit {
-  readonly kind: EditKind;
-  readonly keepScales: number;
+/** Settings of edits; which there are depends on the kind: edits.ts. */
+export interface EditSettings {
   readonly blend?: Blend;
   /** Absent: as wide as suits what is drawn. */
   readonly feather?: number;
@@ -37,6 +35,10 @@ export interface JobEdit {
   readonly right?: number;
   readonly bottom?: number;
   readonly course?: Course;
+}
+export interface JobEdit extends EditSettings {
+  readonly kind: EditKind;
+  readonly keepScales: number;
 }
 
 /** A finished picture of a job. */

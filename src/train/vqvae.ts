@@ -5,7 +5,7 @@ import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { imageSide, type VqvaeConfig } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
-import { vqvaeSpecs } from "../image/vqvae-layout.ts";
+import { isDecoderWeight, vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindInputs } from "../nn/bind.ts";
 import { startEma, trackEma } from "../nn/ema.ts";
 import { adamw } from "../nn/optim.ts";
@@ -257,9 +257,6 @@ export function checkAncestor(
     );
 }
 
-/** What of the tokenizer makes pictures out of tokens. */
-const isDecoder = (name: string): boolean => /^(decoder|post_quant_conv)\./.test(name);
-
 /** Weights that do not learn. @throws InputError where nothing has learnt them before */
 function fixedWeights({ from, only }: VqvaeRecipe, weights: TensorMap): TensorMap {
   if (only === "all") return new Map();
@@ -268,7 +265,7 @@ function fixedWeights({ from, only }: VqvaeRecipe, weights: TensorMap): TensorMa
       "the decoder alone can only be trained of a tokenizer that is there; name it with --from",
       { only },
     );
-  return new Map([...weights].filter(([name]) => !isDecoder(name)));
+  return new Map([...weights].filter(([name]) => !isDecoderWeight(name)));
 }
 
 /** `usage/4x4`: the health of one scale as metrics. */

@@ -8,7 +8,8 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newKey, type RunningServer } from "../../src/server/index.ts";
 import { type Launched, launch, noBrowser } from "./browser/chromium.ts";
-import { buildStudio, type StaticSite, serveStudio, staticStudio } from "./browser/studio.ts";
+import type { StaticHost } from "./browser/static-host.ts";
+import { buildStudio, serveStudio, staticStudio } from "./browser/studio.ts";
 import { newFolder } from "./cli.ts";
 
 const studio = await buildStudio();
@@ -120,7 +121,7 @@ test("with keys the pages are there, and what draws is not", async () => {
 
 const suite = noBrowser ? describe.skip : describe;
 suite(noBrowser ? `exported (skipped: ${noBrowser})` : "exported", () => {
-  let site: StaticSite;
+  let site: StaticHost;
   let browser: Launched;
   beforeAll(async () => {
     site = await staticStudio(studio);

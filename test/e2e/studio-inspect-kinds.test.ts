@@ -11,7 +11,8 @@ import { add } from "../../src/tensor/ops.ts";
 import { toOnnx } from "../../src/tensor/to-onnx.ts";
 import { gguf } from "../guard/build.ts";
 import { type Launched, launch, noBrowser } from "./browser/chromium.ts";
-import { buildStudio, type StaticSite, staticStudio } from "./browser/studio.ts";
+import type { StaticHost } from "./browser/static-host.ts";
+import { buildStudio, staticStudio } from "./browser/studio.ts";
 
 const fixture = (name: string): Uint8Array =>
   readFileSync(fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url)));
@@ -46,7 +47,7 @@ const BROKEN: readonly (readonly [name: string, bytes: Uint8Array])[] = [
 
 const suite = noBrowser ? describe.skip : describe;
 suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
-  let site: StaticSite;
+  let site: StaticHost;
   let browser: Launched;
   let page: Page;
   const asked: string[] = [];

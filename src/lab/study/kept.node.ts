@@ -1,6 +1,7 @@
 /** What a study keeps of work that was done: figures under the recipe that made them, drawn pictures as plain bytes. */
 
 import { node } from "../../formats/builtins.node.ts";
+import { concatBytes } from "../../formats/bytes.ts";
 import { writeFileAtomic } from "../../formats/node.ts";
 import type { Picture } from "../../image/sheet.ts";
 import type { Pictures } from "../nearest.ts";
@@ -38,21 +39,22 @@ export async function drawnFile(
   const file = node.path.join(folder, `drawn-${hash.slice(0, 16)}.rgb`);
   const bytes = size * size * 3;
   const found = await node.fs.readFile(file).catch(() => new Uint8Array(0));
-  let pixels: Uint8Array = found.subarray(0, found.length - (found.length % (bytes * batch)));
-  if (pixels.length < found.length) await node.fs.truncate(file, pixels.length);
+  const whole = found.length - (found.length % (bytes * batch));
+  if (whole < found.length) await node.fs.truncate(file, whole);
+  const parts: Uint8Array[] = [found.subarray(0, whole)];
+  let count = whole / bytes;
   return {
-    count: () => pixels.length / bytes,
+    count: () => count,
     async add(pictures: readonly Picture[]) {
-      const more = new Uint8Array(pixels.length + pictures.length * bytes);
-      more.set(pixels);
-      for (const [i, { data }] of pictures.entries()) more.set(data, pixels.length + i * bytes);
-      await node.fs.appendFile(file, more.subarray(pixels.length));
-      pixels = more;
+      const more = concatBytes(pictures.map(({ data }) => data));
+      await node.fs.appendFile(file, more);
+      parts.push(more);
+      count += pictures.length;
     },
-    first: (count: number): Pictures => ({
-      count,
+    first: (n: number): Pictures => ({
+      count: n,
       size,
-      pixels: pixels.subarray(0, count * bytes),
+      pixels: concatBytes(parts).subarray(0, n * bytes),
     }),
   };
 }

@@ -8,6 +8,7 @@ import { imageSide } from "../../image/config.ts";
 import { samplingFlops } from "../../image/cost.ts";
 import type { Picture } from "../../image/sheet.ts";
 import type { Pictures } from "../nearest.ts";
+import { hashOf } from "../trained.node.ts";
 import { drawnFile, readKept, writeKept } from "./kept.node.ts";
 import {
   finishedFile,
@@ -111,7 +112,7 @@ export async function* measureRow(
   const { train, signal, folder } = study;
   const place = node.path.join(folder, run.name);
   const weights = await node.fs.readFile(finishedFile(study, run));
-  const hash = node.crypto.createHash("sha256").update(weights).digest("hex").slice(0, 16);
+  const hash = hashOf(weights);
   const drawn = {
     ...{ run: run.name, weights: hash, model: run.model, tokenizer: run.tokenizer.hash },
     ...{ data: study.data, pictures: train.count, drawing, seed },
