@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 import { type ImageDataset, pixelsOf } from "../src/data/index.ts";
 import { openDataset } from "../src/data/open.ts";
 import { compareSets, openNetwork, type PictureSet } from "../src/eval/index.ts";
+import { concatBytes } from "../src/formats/bytes.ts";
+import { pictureSize } from "../src/formats/picture-size.ts";
 import { type Blend, blendInto, seamError } from "../src/image/edit/blend.ts";
 import { type CanvasStep, extend, paintCanvas } from "../src/image/edit/canvas.ts";
 import { paintOrders } from "../src/image/edit/edit.ts";
@@ -124,10 +126,8 @@ function inside(picture: Picture, { left, top, right, bottom }: Box): Picture {
   return resized({ width: x1 - x0, height: y1 - y0, channels: 3, data }, SIZE, SIZE);
 }
 function setOf(pictures: readonly Picture[]): PictureSet {
-  const bytes = SIZE * SIZE * 3;
-  const pixels = new Uint8Array(pictures.length * bytes);
-  for (const [i, { data }] of pictures.entries()) pixels.set(data, i * bytes);
-  return { count: pictures.length, size: SIZE, pixels };
+  const pixels = concatBytes(pictures.map(({ data }) => data));
+  return { count: pictures.length, ...pictureSize(SIZE), pixels };
 }
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -47,7 +47,7 @@ function network(name: string, { scale, mean }: { scale: number; mean: number })
 
 async function* pictures() {
   for (let at = 0; at < COUNT; at += BATCH)
-    yield { count: Math.min(BATCH, COUNT - at), size: 1, pixels: new Uint8Array(0) };
+    yield { count: Math.min(BATCH, COUNT - at), width: 1, height: 1, pixels: new Uint8Array(0) };
 }
 
 const products = await openProducts();

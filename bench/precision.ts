@@ -43,7 +43,7 @@ async function draw(
   for await (const step of sample(model, options)) {
     fHat = step.fHat;
     classes = step.classes;
-    const own = step.side ** 2;
+    const own = step.shape[0] * step.shape[1];
     for (const [i, row] of ids.entries())
       for (let t = i * own; t < (i + 1) * own; t++) row.push(Number(step.ids.data[t]));
   }

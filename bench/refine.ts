@@ -5,6 +5,7 @@ import { fastestBatch } from "../src/image/memory.ts";
 import type { Var } from "../src/image/model.ts";
 import { ordersOf } from "../src/image/orders.ts";
 import { drawOrders } from "../src/image/sampler.ts";
+import { mapTokens } from "../src/image/scales.ts";
 
 interface Job {
   /** Class numbers, one per picture. */
@@ -36,7 +37,7 @@ export async function drawRefined(
       ...order,
       given(k: number) {
         if (k >= switchAt) return undefined;
-        const T = deep.patchNums[k]! ** 2;
+        const T = mapTokens(deep.patchNums[k]!);
         return { keep: new Uint8Array(T).fill(1), ids: coarse[k]!.slice(i * T, (i + 1) * T) };
       },
     }));

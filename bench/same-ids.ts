@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { loadVar, type Var } from "../src/image/model.ts";
 import { chanceOf, ordersOf, type SampleOptions } from "../src/image/orders.ts";
 import { RowFilter } from "../src/image/row-filter.ts";
+import { mapTokens, tokenCount } from "../src/image/scales.ts";
 import { call, MODELS } from "../test/e2e/browser/calls.ts";
 import { bundlePage, openBrowser, SOFTWARE_GPU } from "../test/e2e/browser/chromium.ts";
 import { logitsOf } from "../test/e2e/browser/work.ts";
@@ -91,7 +92,7 @@ interface Pair {
 
 /** Tokens of the scales up to k. */
 const tokensUpTo = ({ patchNums }: Var, k: number): number =>
-  patchNums.slice(0, k + 1).reduce((sum, side) => sum + side ** 2, 0);
+  tokenCount({ patchNums: patchNums.slice(0, k + 1) });
 
 /** The first token that differs, and by how little. */
 function trace(model: Var, { options, here, there }: Pair) {
@@ -102,7 +103,9 @@ function trace(model: Var, { options, here, there }: Pair) {
   const k = ends.findIndex((end) => t < end);
   const from = k === 0 ? 0 : ends[k - 1]!;
   const [order] = ordersOf(model, options);
-  const uniforms = chanceOf(order!, k).fillUniform(new Float32Array(model.patchNums[k]! ** 2));
+  const uniforms = chanceOf(order!, k).fillUniform(
+    new Float32Array(mapTokens(model.patchNums[k]!)),
+  );
   const u = uniforms[t - from]!;
   /** Where u lies, in shares of the whole, beyond the nearest edge between two codes. */
   const margin = ({ logits }: Drawn) => {

@@ -3,15 +3,14 @@
 import { classifierConfig, classifierSpecs, classify } from "../src/eval/classifier.ts";
 import type { Tensor } from "../src/formats/dtype.ts";
 import {
-  imageSide,
   labVqvaeConfig,
-  tokenCount,
   type VarConfig,
   type VqvaeConfig,
   varConfig,
 } from "../src/image/config.ts";
 import { patchGanSpecs } from "../src/image/patch-gan.ts";
 import type { FeatureNet } from "../src/image/perceptual.ts";
+import { imageSize, tokenCount } from "../src/image/scales.ts";
 import { varSpecs } from "../src/image/var-layout.ts";
 import { dropLabels, dropPathMasks, varBatch, varLoss } from "../src/image/var-loss.ts";
 import { vqvaeSpecs } from "../src/image/vqvae-layout.ts";
@@ -63,7 +62,7 @@ export const vqvaeCase = (batch: number): VqvaeCase => ({
 export const MEANS = { real: 0.25, fake: -0.5 } as const;
 
 const trained = (specs: readonly ParamSpec[]) => specs.filter(({ kind }) => kind === "param");
-const seen = ({ recipe }: VqvaeCase) => classifierConfig(imageSide(recipe.model), ["a", "b"]);
+const seen = ({ recipe }: VqvaeCase) => classifierConfig(imageSize(recipe.model).width, ["a", "b"]);
 const judgeOf = ({ recipe }: VqvaeCase) =>
   patchGanSpecs({ channels: recipe.ganChannels, layers: recipe.ganLayers });
 
@@ -96,7 +95,7 @@ const frozenOf = (model: VarCase | VqvaeCase) =>
 export function trainerBatch(model: VarCase | VqvaeCase): Record<string, Tensor> {
   const chance = rng("bench");
   if (model.kind === "vqvae") {
-    const side = imageSide(model.recipe.model);
+    const side = imageSize(model.recipe.model).width;
     const shape = [model.batch, 3, side, side];
     const data = new Float32Array(shape.reduce((a, b) => a * b));
     chance.child("images").fillUniform(data, { low: -1, high: 1 });
@@ -150,7 +149,7 @@ export function trainerPlan(model: VarCase | VqvaeCase): Plan {
     ...{ name: "bench", hash: "bench" },
     maps: (images) => classify(images, frozen, config).maps,
   };
-  const side = imageSide(recipe.model);
+  const side = imageSize(recipe.model).width;
   const images = input(g, "images", [recipe.batch, 3, side, side]);
   const parts = lossGraph({ images }, p, { recipe, network, hostile: true });
   return {

@@ -1,6 +1,7 @@
 /** What both sides of the VAR benchmark are asked, and what they answer. Runs nothing. */
 
 import type { LoadOptions } from "../src/image/model.ts";
+import { mapText, type PatchNum } from "../src/image/scales.ts";
 
 /** One way of running our side. `load` goes to `loadVarFrom`. */
 export interface Precision {
@@ -27,7 +28,7 @@ export interface Job {
   readonly vqvae: string;
   /** A file with the uniform numbers, B L, that our sampler draws from `seed`. */
   readonly uniforms: string;
-  readonly patchNums: readonly number[];
+  readonly patchNums: readonly PatchNum[];
   /** Of models that do not tell them. */
   readonly heads?: number;
   readonly threads: number;
@@ -80,11 +81,11 @@ export interface DrawAnswer {
 }
 
 /** The stages of a picture in their order, with what they are for people. */
-export const stagesOf = (patchNums: readonly number[]): [name: string, title: string][] => [
+export const stagesOf = (patchNums: readonly PatchNum[]): [name: string, title: string][] => [
   ["class", "class conditioning"],
   ...patchNums.map((pn, k): [string, string] => [
     `scale ${k + 1}`,
-    `transformer, scale ${k + 1} (${pn}x${pn})`,
+    `transformer, scale ${k + 1} (${mapText(pn)})`,
   ]),
   ["choice", "choice of codes: guidance, top-k, top-p, draw"],
   ["next", "codes to the next scale's input"],

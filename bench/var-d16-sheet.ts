@@ -1,5 +1,6 @@
 /** What the VAR benchmark found, as tables. Measures nothing. */
 
+import type { PatchNum } from "../src/image/scales.ts";
 import type { Spread } from "./contest.ts";
 import { PRECISIONS, stagesOf, type WhyAnswer } from "./var-d16-case.ts";
 
@@ -34,7 +35,7 @@ export interface Split extends WhyAnswer {
 export interface Result {
   readonly batch: number;
   readonly precision: string;
-  readonly patchNums: readonly number[];
+  readonly patchNums: readonly PatchNum[];
   readonly date: string;
   readonly rounds: number;
   readonly settings: Readonly<Record<string, number>>;

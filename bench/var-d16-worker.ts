@@ -4,14 +4,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Tensor } from "../src/formats/dtype.ts";
 import { writeSafetensors } from "../src/formats/safetensors.ts";
-import { scaleStarts } from "../src/image/config.ts";
 import { fastestBatch } from "../src/image/memory.ts";
 import type { Var } from "../src/image/model.ts";
 import { loadVarFrom } from "../src/image/node.ts";
 import { ordersOf } from "../src/image/orders.ts";
 import { RowFilter } from "../src/image/row-filter.ts";
 import { stack } from "../src/image/rows.ts";
-import { drawOrders, type ScaleStep, sample } from "../src/image/sampler.ts";
+import { drawOrders, idsOf, type ScaleStep, sample } from "../src/image/sampler.ts";
+import { scaleStarts } from "../src/image/scales.ts";
 import type { Session } from "../src/tensor/backend.ts";
 import { uniformsOf } from "./uniforms.ts";
 import type { DrawAnswer, DrawQuestion, Job, WhyAnswer, WhyQuestion } from "./var-d16-case.ts";
@@ -104,12 +104,7 @@ async function draw({ classes, guidance, topK, topP, out }: DrawQuestion): Promi
     clock.stages = { ...graphs }; // the decoder's own time is that around it
     await part("decoder", async () => void images.push(await steps.at(-1)!.images()));
     clock.stages = graphs;
-    for (const [i] of labels.entries())
-      ids.push(
-        steps.flatMap(({ ids: { data }, side }) =>
-          Array.from(data.subarray(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array, Number),
-        ),
-      );
+    for (const [i] of labels.entries()) ids.push(steps.flatMap((step) => idsOf(step, i)));
   }
   const end = performance.now();
   // What is left of the scales is ours, not the graphs': guidance, filters, draws, and moving tensors about.

@@ -14,8 +14,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { readSafetensors, writeSafetensors } from "../src/formats/safetensors.ts";
-import { scaleStarts } from "../src/image/config.ts";
 import { fastestBatch } from "../src/image/memory.ts";
+import { type PatchNum, scaleStarts } from "../src/image/scales.ts";
 import { type Contestant, contestant, spread } from "./contest.ts";
 import { type HashedModel, hashedModel } from "./hashed-model.ts";
 import { fastEnv, machine, PYTHON } from "./machine.ts";
@@ -106,7 +106,7 @@ function player(side: Contestant, { classes, out }: { classes: readonly number[]
 }
 type Player = ReturnType<typeof player>;
 
-async function sideOf({ side, timed }: Player, firstMs: number, patchNums: readonly number[]) {
+async function sideOf({ side, timed }: Player, firstMs: number, patchNums: readonly PatchNum[]) {
   const names = stagesOf(patchNums).map(([name]) => name);
   const stages = names.map((name) => [name, spread(timed.once.map((a) => a.stages[name] ?? 0))]);
   const memory = await side.ask<{ peak: number; compileMs?: number }>({ do: "memory" });
@@ -141,7 +141,7 @@ function parityOf(a: Drawn, b: Drawn): Parity {
 async function splitsOf(
   side: Player,
   { ours, torch, classes }: { ours: Drawn; torch: Drawn; classes: readonly number[] },
-  patchNums: readonly number[],
+  patchNums: readonly PatchNum[],
 ): Promise<Split[]> {
   const starts = scaleStarts(patchNums);
   const splits: Split[] = [];

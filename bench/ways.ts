@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openDataset } from "../src/data/open.ts";
 import { compareSets, openNetwork, type PictureSet } from "../src/eval/index.ts";
+import { pixelCount } from "../src/formats/picture-size.ts";
 import type { Var } from "../src/image/model.ts";
 import { loadVarFrom, type VarPaths } from "../src/image/node.ts";
 import type { SampleOptions } from "../src/image/orders.ts";
@@ -69,7 +70,7 @@ async function draw(
   { way: { options, refined }, refiner }: { way: Omit<Way, "name" | "precision">; refiner?: Var },
 ): Promise<PictureSet> {
   const labels = Array.from({ length: count }, (_, i) => i % model.config.classes);
-  const bytes = model.size ** 2 * 3;
+  const bytes = pixelCount(model.size) * 3;
   const pixels = new Uint8Array(count * bytes);
   if (refined && refiner) {
     const job = { labels, seed: options.seed, last: refined };
@@ -78,7 +79,7 @@ async function draw(
   } else
     for await (const { index, picture } of generate(model, { ...options, labels }))
       pixels.set(picture.data, index * bytes);
-  return { count, size: model.size, pixels };
+  return { count, ...model.size, pixels };
 }
 
 /** The model of --refiner with the embedded model's tokenizer. */

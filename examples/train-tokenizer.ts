@@ -18,7 +18,8 @@ function discs(split: Split, count: number, size = 16): ImageDataset {
   const facts = {
     name: "discs",
     split,
-    size,
+    width: size,
+    height: size,
     channels: 3,
     count,
     pixels,

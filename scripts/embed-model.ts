@@ -5,7 +5,9 @@ import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openDataset } from "../src/data/open.ts";
 import { InputError } from "../src/formats/errors.ts";
-import { imageSide, type VqvaeConfig } from "../src/image/config.ts";
+import type { SizeOption } from "../src/formats/picture-size.ts";
+import type { VqvaeConfig } from "../src/image/config.ts";
+import { imageSize } from "../src/image/scales.ts";
 import { embedModel, type NamedData, readRun } from "../src/lab/index.ts";
 import { openBackend } from "../src/tensor/backend.ts";
 
@@ -43,7 +45,7 @@ function number(flag: keyof typeof flags): number | undefined {
 }
 
 /** Both splits of the data that a run learnt. */
-async function open(run: string, word: string | undefined, size: number): Promise<NamedData> {
+async function open(run: string, word: string | undefined, size: SizeOption): Promise<NamedData> {
   if (word === undefined)
     throw new InputError(`${run}/run.json does not name the data; give --vqvae-data or --var-data`);
   const [train, test] = [
@@ -67,7 +69,7 @@ async function main(): Promise<void> {
     throw new InputError(`want --vqvae, --var and --out\n${USAGE}`);
   const first = await readRun(vqvae, "vqvae");
   const second = await readRun(transformer, "var");
-  const size = imageSide(first.config as VqvaeConfig);
+  const size = imageSize(first.config as VqvaeConfig);
   const named = (recipe: typeof first.recipe) => recipe.data as string | undefined;
   const samples = number("samples");
   if (samples !== undefined && !(Number.isSafeInteger(samples) && samples > 0))

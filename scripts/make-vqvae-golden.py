@@ -29,6 +29,8 @@ RECIPE = {
     "gan": 0.5, "lecam": 0.05, "ganChannels": 8, "ganLayers": 2,
 }
 WIDTHS = [8, 16]
+OBLONG = [1, [2, 3], [4, 6]]  # height, width
+
 MEANS = {"real": 0.1, "fake": -0.2}
 chance = np.random.RandomState(20261122)
 
@@ -84,11 +86,14 @@ def main():
     arrays = {"images": images, **{f"frozen.{n}": t for n, t in frozen.items()}}
     arrays.update({f"weight.{n}": t for n, t in {**own, **judge}.items()})
     facts = {}
-    for case, change in {"distance": {}, "cosine": {"usingZnorm": True}}.items():
+    oblong = tensor(2, 3, 8, 12, scale=0.5).clamp(-1, 1)
+    arrays["oblong.images"] = oblong
+    cases = {"distance": ({}, images), "cosine": ({"usingZnorm": True}, images), "oblong": ({"patchNums": OBLONG}, oblong)}
+    for case, (change, pictures) in cases.items():
         recipe = {**RECIPE, "model": {**MODEL, **change}}
         w = {n: t.double().requires_grad_() for n, t in {**own, **judge}.items()}
         fixed = {n: t.double() for n, t in frozen.items()}
-        out = textbook(images.double(), w, fixed, recipe, MEANS, 0.4)
+        out = textbook(pictures.double(), w, fixed, recipe, MEANS, 0.4)
         ids, opponent, objective = out.pop("ids"), out.pop("opponent"), out.pop("objective")
         arrays[f"{case}.ids"] = ids
         facts[case] = {name: float(value) for name, value in out.items()}
@@ -102,7 +107,7 @@ def main():
     os.makedirs(folder, exist_ok=True)
     write_safetensors(os.path.join(folder, "losses.safetensors"), {n: t.detach() for n, t in arrays.items()})
     with open(os.path.join(folder, "losses.json"), "w") as file:
-        json.dump({"torch": torch.__version__, "recipe": {**RECIPE, "model": MODEL}, "widths": WIDTHS, "means": MEANS, "ganWeight": 0.4, "losses": facts}, file, indent=1)
+        json.dump({"torch": torch.__version__, "recipe": {**RECIPE, "model": MODEL}, "widths": WIDTHS, "means": MEANS, "ganWeight": 0.4, "oblong": OBLONG, "losses": facts}, file, indent=1)
         file.write("\n")
 
 

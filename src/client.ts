@@ -30,10 +30,11 @@ export interface ClientOptions {
 export interface ModelInfo {
   readonly id: string;
   readonly labels: readonly string[];
-  /** Side of its pictures in pixels. */
-  readonly size: number;
-  /** Sides of its token maps, coarse to fine. */
-  readonly patch_nums: readonly number[];
+  /** Of its pictures, in pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** Its token maps, coarse to fine: sides of squares, or [height, width]. */
+  readonly patch_nums: readonly (number | readonly [height: number, width: number])[];
   readonly guidance: number;
   readonly top_k: number;
   readonly top_p: number;
@@ -135,9 +136,9 @@ export type JobEvent =
       /** k of K, from 0; an extension counts the scales of all its windows, and may leave some out. */
       readonly scale: number;
       readonly of: number;
-      /** Side of this scale's token map. */
-      readonly side: number;
-      /** Tokens of this scale, row by row: side². */
+      /** Of this scale's token map. */
+      readonly shape: readonly [height: number, width: number];
+      /** Tokens of this scale, row by row. */
       readonly ids: readonly number[];
       /** How undecided the model was about each token: entropy over log V, 0 to 1. */
       readonly doubt: readonly number[];

@@ -66,6 +66,10 @@ const vqvaeRecipes = {
     augment: { flip: 0.5, hue: 0.02 },
   },
   "another shape": { ...VQVAE_RECIPE, seed: 7, model: tokenizer },
+  "pictures that are no squares": {
+    ...VQVAE_RECIPE,
+    model: labVqvaeConfig({ patchNums: [1, [1, 2], [2, 3], [4, 6]] }),
+  },
   "all losses": {
     ...{ ...VQVAE_RECIPE, model: labVqvaeConfig({ usingZnorm: true }), gan: 0.4, ganStart: 100 },
     perceptualWeight: 0.5,
@@ -125,4 +129,6 @@ test("the table of a recipe holds every setting once", () => {
   expect(Object.fromEntries(rows)).toMatchObject({
     ...{ "model.depth": "2", "model.patchNums": "1, 2, 4", "augment.flip": "0.5", lr: "0.001" },
   });
+  const wide = recipeRows(plain({ ...VAR_RECIPE, model: varModel(2, { patchNums: [1, [2, 3]] }) }));
+  expect(Object.fromEntries(wide)).toMatchObject({ "model.patchNums": "1, 3x2" });
 });

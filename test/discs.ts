@@ -18,7 +18,15 @@ export function discs(split: "train" | "test", count: number): ImageDataset {
           pixels[at + 2] = 0;
         }
   }
-  const common = { name: "discs", split, size, channels: 3, count, pixels } as const;
+  const common = {
+    name: "discs",
+    split,
+    width: size,
+    height: size,
+    channels: 3,
+    count,
+    pixels,
+  } as const;
   const label = (i: number) => i % 2;
   const id = (i: number) => `${split} ${i}`;
   return { ...common, classes: ["green", "red"], label, id, concept: id, attribution: [] };

@@ -5,7 +5,7 @@ import { type VarConfig, varConfig, vqvaeConfig } from "../src/image/config.ts";
 import { loadVar, type Var } from "../src/image/model.ts";
 import { modelMetadata } from "../src/image/note.ts";
 import type { SampleOptions } from "../src/image/orders.ts";
-import { type ScaleStep, sample } from "../src/image/sampler.ts";
+import { idsOf, type ScaleStep, sample } from "../src/image/sampler.ts";
 import { varSpecs } from "../src/image/var-layout.ts";
 import { vqvaeSpecs } from "../src/image/vqvae-layout.ts";
 import { initWeights } from "../src/nn/spec.ts";
@@ -68,9 +68,5 @@ export async function steps(model: Var, options: SampleOptions): Promise<ScaleSt
 /** Tokens of every picture in a row: count lists of L. */
 export function rowsOfIds(all: readonly ScaleStep[]): number[][] {
   const count = all[0]!.classes.length;
-  return Array.from({ length: count }, (_, i) =>
-    all.flatMap(({ ids, side }) =>
-      Array.from(ids.data.slice(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array, Number),
-    ),
-  );
+  return Array.from({ length: count }, (_, i) => all.flatMap((step) => idsOf(step, i)));
 }

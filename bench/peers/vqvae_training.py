@@ -84,12 +84,17 @@ def phi_places(scales, phis):
     return [int((ticks - (k / max(1, scales - 1))).abs().argmin()) for k in range(scales)]
 
 
+def map_shape(pn):
+    """(height, width) of a token map: one number is a square."""
+    return (pn, pn) if isinstance(pn, int) else tuple(pn)
+
+
 def spread(rows, w, model, k):
-    """What the code vectors of scale k add to the latent map. rows B pn² C -> B C N N"""
-    pn, side = model["patchNums"][k], model["patchNums"][-1]
-    h = rows.transpose(1, 2).reshape(rows.shape[0], -1, pn, pn)
-    if pn != side:
-        h = F.interpolate(h, size=(side, side), mode="bicubic", align_corners=False)
+    """What the code vectors of scale k add to the latent map. rows B T C -> B C h w"""
+    own, whole = map_shape(model["patchNums"][k]), map_shape(model["patchNums"][-1])
+    h = rows.transpose(1, 2).reshape(rows.shape[0], -1, *own)
+    if own != whole:
+        h = F.interpolate(h, size=whole, mode="bicubic", align_corners=False)
     share = model["quantResi"]
     if share == 0:
         return h
@@ -102,14 +107,15 @@ def quantize(f, w, model):
     table = w["quantize.embedding.weight"]
     residual_map, f_hat, loss, rows_of, ids_of = f, 0, 0, [], []
     for k, pn in enumerate(model["patchNums"]):
-        small = F.interpolate(residual_map, size=(pn, pn), mode="area") if pn != f.shape[-1] else residual_map
+        shape = map_shape(pn)
+        small = F.interpolate(residual_map, size=shape, mode="area") if shape != f.shape[2:] else residual_map
         z = small.flatten(2).transpose(1, 2).reshape(-1, f.shape[1])  # N C
         with torch.no_grad():
             if model["usingZnorm"]:
                 ids = (F.normalize(z, dim=-1) @ F.normalize(table, dim=-1).t()).argmax(1)
             else:
                 ids = torch.addmm(table.square().sum(1), z, table.t(), alpha=-2).argmin(1)
-        h = spread(F.embedding(ids, table).view(f.shape[0], pn * pn, -1), w, model, k)
+        h = spread(F.embedding(ids, table).view(f.shape[0], shape[0] * shape[1], -1), w, model, k)
         f_hat = f_hat + h
         residual_map = residual_map - h.detach()
         loss = loss + model["beta"] * F.mse_loss(f_hat.detach(), f) + F.mse_loss(f_hat, f.detach())

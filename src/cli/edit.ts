@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import { readPictureFile } from "../data/picture-file.ts";
 import { greyOf } from "../data/picture-pixels.ts";
 import { InputError } from "../formats/errors.ts";
+import { sameSize } from "../formats/picture-size.ts";
 import { decodePng } from "../formats/png.ts";
 import { withDrawing } from "../image/drawing.ts";
 import { BLENDS, type Blend } from "../image/edit/blend.ts";
@@ -308,8 +309,7 @@ async function* runPaint(job: Job): AsyncGenerator<Step> {
   const mask = await readMask(flags, picture);
   const { blend, feather, keepScales, context } = flags;
   const how = { mask, blend, feather, keepScales };
-  if (picture.width === model.size && picture.height === model.size)
-    yield* ofScales(paint(model, picture, { ...options, ...how }));
+  if (sameSize(picture, model.size)) yield* ofScales(paint(model, picture, { ...options, ...how }));
   else yield* ofCanvases(job, (one) => paintCanvas(model, picture, { ...one, ...how, context }));
 }
 

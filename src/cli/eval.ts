@@ -26,13 +26,14 @@ import {
 import { keepSummary, keptSummary } from "../eval/summary-file.ts";
 import { tokenizerSource } from "../eval/tokenizer-source.ts";
 import { InputError } from "../formats/errors.ts";
-import { imageSide } from "../image/config.ts";
+import type { PictureSize } from "../formats/picture-size.ts";
 import type { Var } from "../image/model.ts";
 import { loadVarFrom } from "../image/node.ts";
 import { PRECISIONS, type Precision } from "../image/precision.ts";
+import { imageSize } from "../image/scales.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { interruptible } from "./errors.ts";
-import { numberFlag } from "./flags.ts";
+import { addSizeFlag, numberFlag } from "./flags.ts";
 import { figure, count as grouped, table } from "./format.ts";
 import { findModel, isModelName } from "./package.ts";
 import { progress } from "./progress.ts";
@@ -48,7 +49,7 @@ interface EvalFlags {
   readonly tokenizer?: string;
   readonly count?: number;
   readonly referenceCount?: number;
-  readonly size?: number;
+  readonly size?: PictureSize;
   readonly seed: number;
   readonly keep: number;
   readonly guidance?: number;
@@ -113,11 +114,8 @@ export function addEval(program: Command, terminal: Terminal): void {
     min: 1,
     max: 10_000_000,
   });
-  number("--size <n>", {
-    sentence: "Side of data sets' pictures; default the network's, or the model's",
-    unit: "pixels",
-    min: 8,
-    max: 4096,
+  addSizeFlag(command, {
+    sentence: "Of data sets' pictures; default the network's, or the model's",
   });
   number("--seed <n>", {
     sentence: "Chance of drawing, of what is kept, of KID's subsets",
@@ -231,9 +229,9 @@ function isModel(word: string): boolean {
 const loadModel = (name: string, flags: EvalFlags, backend: Backend): Promise<Var> =>
   loadVarFrom(findModel(name).files, { backend, precision: flags.precision });
 
-async function tokenizerSize({ tokenizer }: EvalFlags): Promise<number | undefined> {
+async function tokenizerSize({ tokenizer }: EvalFlags): Promise<PictureSize | undefined> {
   if (tokenizer === undefined) return undefined;
-  return imageSide((await loadTokenizer(tokenizer)).config);
+  return imageSize((await loadTokenizer(tokenizer)).config);
 }
 
 /** Reconstructions instead of the pictures, where a tokenizer is named; PSNR and SSIM are gathered on the way. */

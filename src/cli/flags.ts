@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
+import { type PictureSize, readSize, sizeText } from "../formats/picture-size.ts";
 import { count } from "./format.ts";
 
 export interface NumberRule {
@@ -59,6 +60,25 @@ export function listFlag(
     text.split(",").map((part) => readNumber(long, part, { min: 1, max: 1e6 })),
   );
   if (fallback) option.default(fallback, fallback.join(","));
+  return command.addOption(option);
+}
+
+const MOST_PIXELS = 4096;
+
+/** Adds `--size`: a side, or a width and a height. Its value is a PictureSize. */
+export function addSizeFlag(
+  command: Command,
+  { sentence, fallback }: { sentence: string; fallback?: PictureSize },
+): Command {
+  const option = new Option("--size <size>", `${sentence}, in pixels, as 64 or 48x32`);
+  option.argParser((text) => {
+    const size = readSize(text, "--size");
+    if (Math.max(size.width, size.height) <= MOST_PIXELS) return size;
+    throw new InputError(`--size ${text}: want at most ${MOST_PIXELS} pixels along a side`, {
+      text,
+    });
+  });
+  if (fallback) option.default(fallback, sizeText(fallback));
   return command.addOption(option);
 }
 

@@ -7,7 +7,7 @@ import { DATASET_SYNTAX } from "../data/open.ts";
 import { partOfDataset } from "../data/part.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
-import { imageSide } from "../image/config.ts";
+import { imageSize } from "../image/scales.ts";
 import { figurePng } from "../lab/figure.node.ts";
 import { shellWord } from "../lab/shell-word.ts";
 import {
@@ -138,7 +138,7 @@ export async function openStudy(
   const stop =
     hours === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(hours * 3.6e6)]);
   const sets = await openSplits(terminal, data, {
-    size: imageSide(tokenizer.config),
+    size: imageSize(tokenizer.config),
     signal: stop,
   });
   const train = partOfDataset(sets.train, pictures!);

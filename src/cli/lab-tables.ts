@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { scalesText } from "../image/scales.ts";
 import { buckets, parseMetrics, seriesOf } from "../lab/metrics.ts";
 import {
   ablationPlan,
@@ -207,7 +208,7 @@ function factsOf(
     command: commandLine(command, data),
     notes: [
       ...TABLES[name].notes,
-      `Tokens: VAR over maps ${tokenizer.config.patchNums.join(", ")}; AR and MaskGIT over ${raster.config.patchNums.join(", ")}${raster === tokenizer ? " (VAR's own tokens, one after the other)" : " (a tokenizer of their own)"}; DiT over the latent map of VAR's tokens.`,
+      `Tokens: VAR over maps ${scalesText(tokenizer.config.patchNums)}; AR and MaskGIT over ${scalesText(raster.config.patchNums)}${raster === tokenizer ? " (VAR's own tokens, one after the other)" : " (a tokenizer of their own)"}; DiT over the latent map of VAR's tokens.`,
       `FID, KID and IS of as many pictures as stated against ${reference} training pictures, whose classes they have in turn, through ${network} (${hash}); seed ${recipe.seed}. KID's interval is a 95 % jackknife. rFID: the training pictures through the tokenizer against themselves, the floor of what is drawn with it; PSNR: of the test pictures.`,
       `${train.count} pictures to learn in ${recipe.variants} variants, ${test.count} to test; batch ${recipe.batch}, learning rate ${recipe.lr}, no averaging of weights.`,
       "FLOPs count the transformer alone (2 per multiply-add); pictures per second include the decoder, 32 together, on the machine of the run.",

@@ -62,7 +62,7 @@ async function run(
       const { state: _, ...model } = step;
       if (flags.json) terminal.print(JSON.stringify(model));
       terminal.say(
-        `added ${name}: VAR of depth ${model.depth}, ${model.size} x ${model.size} pixels, ${plural(model.classes, "class", "classes")}`,
+        `added ${name}: VAR of depth ${model.depth}, ${model.size.width} x ${model.size.height} pixels, ${plural(model.classes, "class", "classes")}`,
       );
       for (const { path: place, size, sha256 } of new Set(Object.values(model.files)))
         terminal.say(`${place}: ${bytes(size)}, sha256 ${sha256}`);

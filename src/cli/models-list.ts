@@ -3,6 +3,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Command } from "commander";
+import { type PictureSize, pictureSize } from "../formats/picture-size.ts";
 import { embeddedModels, MODEL_FILES } from "../image/embedded.node.ts";
 import { OFFICIAL_MODELS, type OfficialModel } from "../image/official.ts";
 import { type RegisteredModel, registeredModels } from "../image/registry.node.ts";
@@ -16,7 +17,7 @@ interface Listed {
   readonly name: string;
   readonly source: "embedded" | RegisteredModel["source"];
   /** Side of the pictures in pixels. */
-  readonly size: number;
+  readonly size: PictureSize;
   readonly classCount: number;
   /** Names of the classes; empty where they have numbers only. */
   readonly classes: readonly string[];
@@ -51,7 +52,7 @@ export function addModelsList(models: Command, terminal: Terminal): void {
 
 const row = (m: Listed): string[] => [
   m.name,
-  `${m.size} x ${m.size} pixels`,
+  `${m.size.width} x ${m.size.height} pixels`,
   plural(m.classCount, "class", "classes"),
   bytes(m.bytes),
   m.card ? `${m.source}: ${relative(process.cwd(), m.card)}` : `${m.source}: ${m.files[0]}`,
@@ -68,7 +69,7 @@ async function embedded({ name, folder }: { name: string; folder: string }): Pro
   return {
     name,
     source: "embedded",
-    size: tokenizer?.pictureSize ?? 0,
+    size: tokenizer?.pictureSize ?? pictureSize(0),
     classCount: classes.length,
     classes,
     bytes: files.reduce((sum, file) => sum + statSync(file).size, 0),

@@ -121,7 +121,12 @@ describe("an official model", () => {
     ]);
     const listed = await underpaint("models", "list", "--json");
     expect(listed.out.split("\n").map((line) => JSON.parse(line))).toContainEqual(
-      expect.objectContaining({ name: "var-d16", source: "pulled", size: 256, classCount: 1000 }),
+      expect.objectContaining({
+        name: "var-d16",
+        source: "pulled",
+        size: { width: 256, height: 256 },
+        classCount: 1000,
+      }),
     );
     expect(listed.err).toMatch(/to pull: var-d20/);
     const told = await underpaint("info", "var-d16");
@@ -130,7 +135,7 @@ describe("an official model", () => {
     expect((await underpaint("sample", "1", "--model", "var-d16", "--out", out)).code).toBe(0);
     expect(existsSync(out)).toBe(true);
     const model = await loadVarFrom("var-d16");
-    expect(model.info).toMatchObject({ depth: 2, size: 8 });
+    expect(model.info).toMatchObject({ depth: 2, size: { width: 8, height: 8 } });
     await model.release();
     const verified = await underpaint("models", "verify", "var-d16");
     expect(verified.out.match(/as recorded/g)).toHaveLength(2);

@@ -5,6 +5,7 @@ import { loadClassifier } from "../eval/classifier-file.ts";
 import { labNetwork } from "../eval/lab-network.ts";
 import { classScores, keepBest } from "../eval/reject.ts";
 import { InputError } from "../formats/errors.ts";
+import { pictureSize } from "../formats/picture-size.ts";
 import type { Var } from "../image/model.ts";
 import { openBackend } from "../tensor/backend.ts";
 import type { Made, Settings } from "./pictures.ts";
@@ -31,7 +32,7 @@ export async function openJudge(
         if (wanted === undefined)
           throw new InputError("--reject needs classes to look for, and label none is no class");
         const picture = made.pictures.at(-1)!;
-        const set = { count: 1, size: picture.width, pixels: picture.data };
+        const set = { count: 1, ...pictureSize(picture), pixels: picture.data };
         scores.push((await classScores(set, [wanted], network))[0]!);
         all.push(made);
       }

@@ -247,7 +247,7 @@ async function* pictures(
         await shown.show?.(seen, { fresh: step.scale === 0 });
         if (flags.scales !== undefined || last) scales.push(seen);
         classes = step.classes;
-        done += n * step.side ** 2;
+        done += n * step.shape[0] * step.shape[1];
         shown.update(done);
         await new Promise((resolve) => setImmediate(resolve)); // Ctrl-C gets its turn
       }

@@ -3,11 +3,13 @@
 import { BYTES, type DType, sizeOf } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { openFile, openTensorFile } from "../formats/node.ts";
-import { imageSide, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { PictureSize } from "../formats/picture-size.ts";
+import type { VarConfig, VqvaeConfig } from "../image/config.ts";
 import type { Drawing } from "../image/drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind, type Shapes } from "../image/infer-config.ts";
 import { NESTED } from "../image/model.ts";
 import { noteConfig, readNote } from "../image/note.ts";
+import { imageSize } from "../image/scales.ts";
 
 export interface TensorRow {
   readonly name: string;
@@ -27,7 +29,7 @@ export interface Summary {
   readonly parameters: number;
   readonly config?: VarConfig | VqvaeConfig;
   /** H = W of the pictures, where the file tells. */
-  readonly pictureSize?: number;
+  readonly pictureSize?: PictureSize;
   readonly classes?: readonly string[];
   /** How the model recommends to draw. */
   readonly drawing?: Partial<Drawing>;
@@ -97,7 +99,7 @@ function configOf(kind: "var" | "vqvae", file: string, { tensors, metadata }: Co
   const config = note
     ? noteConfig(note, { kind: "vqvae", what: file })
     : inferVqvaeConfig(shapes, { what: file });
-  return { config, pictureSize: imageSide(config) };
+  return { config, pictureSize: imageSize(config) };
 }
 
 /** Names, types and shapes; the data stays on disk. */

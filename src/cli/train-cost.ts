@@ -1,8 +1,9 @@
 /** What a training run will cost, for --dry-run: parameters, floating-point operations, memory. Times nothing. */
 
 import type { ClassifierConfig } from "../eval/classifier.ts";
-import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import type { VarConfig, VqvaeConfig } from "../image/config.ts";
 import { trainingFlops } from "../image/cost.ts";
+import { latentShape, mapTokens, tokenCount } from "../image/scales.ts";
 import { varSpecs } from "../image/var-layout.ts";
 import { vaeLevels, vqvaeFlops, vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { countParams } from "../nn/spec.ts";
@@ -45,7 +46,7 @@ export function vqvaeCost(
   const { encoder, decoder } = vaeLevels(model);
   const deepest = model.chMult.length - 1;
   const kept = [...encoder, ...decoder].map(({ level, blocks, channels }) => {
-    const cells = (latentSide(model) * 2 ** (deepest - level)) ** 2;
+    const cells = mapTokens(latentShape(model)) * 4 ** (deepest - level);
     return KEPT_PER_BLOCK * blocks.length * channels * cells;
   });
   return cost(countParams(vqvaeSpecs(model)), steps, {

@@ -7,7 +7,9 @@ import { openProducts } from "../eval/products.ts";
 import { StatisticsStream } from "../eval/statistics.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import { pictureSize, pixelCount } from "../formats/picture-size.ts";
 import { toPictures } from "../image/sheet.ts";
+import { asPictures } from "../lab/showcase.ts";
 import type { Backend } from "../tensor/backend.ts";
 import type { Judge } from "../train/vqvae-measure.ts";
 
@@ -27,7 +29,8 @@ export async function openRebuiltJudge(
     await network.release();
   };
   try {
-    const blank = { count: 1, size: network.size, pixels: new Uint8Array(3 * network.size ** 2) };
+    const size = pictureSize(network.size);
+    const blank = { count: 1, ...size, pixels: new Uint8Array(3 * pixelCount(size)) };
     const { width } = (await network.look(blank)).features;
     if (pictures <= width)
       throw new InputError(
@@ -57,10 +60,4 @@ export async function openRebuiltJudge(
 }
 
 /** Images in [-1, 1] as bytes, as `eval` would read them from files. B 3 H W */
-function asSet(images: Tensor): PictureSet {
-  const pictures = toPictures(images);
-  const { width: size } = pictures[0]!;
-  const pixels = new Uint8Array(pictures.length * 3 * size * size);
-  for (const [i, { data }] of pictures.entries()) pixels.set(data, i * data.length);
-  return { count: pictures.length, size, pixels };
-}
+const asSet = (images: Tensor): PictureSet => asPictures(toPictures(images));

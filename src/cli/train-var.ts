@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import type { Command } from "commander";
-import { imageSide } from "../image/config.ts";
+import { imageSize } from "../image/scales.ts";
 import { shellWord } from "../lab/shell-word.ts";
 import { openRun, runIn } from "../train/run.node.ts";
 import { loadAncestor } from "./ancestor.ts";
@@ -60,7 +60,7 @@ interface Job {
 
 async function run(terminal: Terminal, { data, flags, command, signal }: Job): Promise<number> {
   const tokenizer = await loadTokenizer(tokenizerFile(flags.tokenizer));
-  const size = imageSide(tokenizer.config);
+  const size = imageSize(tokenizer.config);
   const before = earlierRecipe(flags.run);
   const unconditional = flags.unconditional ?? before?.unconditional === true;
   const { threads, strict, json } = flags;

@@ -2,14 +2,9 @@
 
 import { type Command, Option } from "commander";
 import { InputError } from "../formats/errors.ts";
-import {
-  imageSide,
-  labVqvaeConfig,
-  patchNumsFor,
-  patchSize,
-  type VqvaeConfig,
-} from "../image/config.ts";
+import { labVqvaeConfig, type VqvaeConfig } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
+import { imageSize, patchNumsFor, patchSize, readPatchNums } from "../image/scales.ts";
 import { shellWord } from "../lab/shell-word.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { type Checkpoint, openRun } from "../train/run.node.ts";
@@ -17,7 +12,7 @@ import { checkAncestor, vqvaeTask } from "../train/vqvae.ts";
 import { VQVAE_RECIPE, type VqvaeRecipe } from "../train/vqvae-recipe.ts";
 import { interruptible } from "./errors.ts";
 import { openFeatureNet } from "./feature-net.ts";
-import { givenFlags, listFlag, numberFlag } from "./flags.ts";
+import { addSizeFlag, givenFlags, listFlag } from "./flags.ts";
 import { tokenizerFile } from "./package.ts";
 import {
   AUGMENT_FLAGS,
@@ -139,22 +134,19 @@ export function addTrainVqvae(parent: Command, terminal: Terminal): void {
     saturation: 0,
     brightness: 0,
   });
-  numberFlag(command, "--size <n>", {
-    sentence: "Side of the pictures",
-    unit: "pixels",
-    min: 1,
-    max: 4096,
-    fallback: imageSide(start),
-  });
+  addSizeFlag(command, { sentence: "Of the pictures", fallback: imageSize(start) });
   addRecipeFlags(command, MODEL_FLAGS, start);
   listFlag(command, "--ch-mult <list>", {
     sentence: "Width of each level over the first; each next level halves the side",
     fallback: start.chMult,
   });
-  listFlag(command, "--patch-nums <list>", {
-    sentence: "Sides of the token maps; default those in use for the size",
-  });
   command
+    .addOption(
+      new Option(
+        "--patch-nums <list>",
+        "Token maps, as 1,2,3,4 or 1,2x1,3x2; default those in use for the size",
+      ).argParser(readPatchNums),
+    )
     .option(
       "--perceptual <network>",
       "Compare pictures through an ONNX file, lab:<data set>, a classifier's file, or off",
@@ -271,7 +263,7 @@ export async function vqvaeSource(
   const network = options.network ?? (await sameNetwork(recipe));
   const ancestor = options.ancestor ?? (await sameAncestor(recipe));
   checkAncestor(recipe, ancestor);
-  const size = imageSide(recipe.model);
+  const size = imageSize(recipe.model);
   const data = await openSplits(terminal, recipe.data, { size, strict, signal });
   const backend = await backendWith(threads);
   const judging = await openJudging(recipe, {

@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { DATASET_SYNTAX, openDataset, prepareDataset } from "../data/open.ts";
 import type { ImageDataset } from "../data/types.ts";
 import { InputError } from "../formats/errors.ts";
+import type { SizeOption } from "../formats/picture-size.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { openBackend } from "../tensor/backend.ts";
 import { type Task, type TrainEvent, trainLoop } from "../train/loop.ts";
@@ -136,7 +137,7 @@ export async function backendWith(threads: number | undefined): Promise<Backend>
 export async function openSplits(
   terminal: Terminal,
   spec: string,
-  { size, strict, signal }: { size: number; strict?: boolean; signal: AbortSignal },
+  { size, strict, signal }: { size: SizeOption; strict?: boolean; signal: AbortSignal },
 ): Promise<{ train: ImageDataset; test: ImageDataset }> {
   let shown: ReturnType<typeof progress> | undefined;
   for await (const { done, total } of prepareDataset(spec, { size, signal })) {

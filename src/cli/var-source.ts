@@ -3,10 +3,12 @@
 import { join } from "node:path";
 import { type ImageDataset, oneClass } from "../data/types.ts";
 import type { TensorMap } from "../formats/dtype.ts";
-import { imageSide, tokenCount, type VarConfig } from "../image/config.ts";
+import type { SizeOption } from "../formats/picture-size.ts";
+import type { VarConfig } from "../image/config.ts";
 import type { Drawing } from "../image/drawing.ts";
 import { Var } from "../image/model.ts";
 import { sample } from "../image/sampler.ts";
+import { imageSize, tokenCount } from "../image/scales.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import type { Backend } from "../tensor/backend.ts";
 import { descend } from "../train/fine-tune.ts";
@@ -44,7 +46,7 @@ export interface VarRunRecipe extends VarRecipe {
 export async function openSets(
   terminal: Terminal,
   { data, unconditional }: Pick<VarRunRecipe, "data"> & { unconditional?: boolean },
-  options: { size: number; strict?: boolean; signal: AbortSignal },
+  options: { size: SizeOption; strict?: boolean; signal: AbortSignal },
 ): Promise<RunSource["data"]> {
   const { train, test } = await openSplits(terminal, data, options);
   return unconditional ? { train: oneClass(train), test: oneClass(test) } : { train, test };
@@ -74,7 +76,7 @@ export async function varSource(
   const { run, signal } = options;
   const tokenizer = options.tokenizer ?? (await loadTokenizer(recipe.tokenizer.file));
   checkSame(recipe.tokenizer, tokenizer, "the tokenizer of the run");
-  const size = imageSide(tokenizer.config);
+  const size = imageSize(tokenizer.config);
   const data = options.data ?? (await openSets(terminal, recipe, { size, signal }));
   const backend = await backendWith(options.threads);
   const { seed, variants, augment, mistakes } = recipe;

@@ -3,6 +3,7 @@
  * Pure: all chance comes from the `rng` given. Only + - * / are used, so results are the same on every machine.
  */
 
+import { type PictureSize, pixelCount } from "../formats/picture-size.ts";
 import type { Rng } from "../tensor/rng.ts";
 
 /** Strengths; 0 switches a part off. With all of them 0 the picture passes unchanged. */
@@ -23,11 +24,11 @@ export interface Augment {
 
 /** A picture in, its place in the batch out. */
 export interface AugmentTarget {
-  /** Side of the stored square picture, pixels. */
-  readonly from: number;
-  /** Side of the result; smaller than `from` means a random crop. */
-  readonly to: number;
-  /** Receives 3 x to x to floats at `at`. */
+  /** Of the stored picture. */
+  readonly from: PictureSize;
+  /** Of the result; smaller than `from` means a random crop. */
+  readonly to: PictureSize;
+  /** Receives 3 x height x width floats at `at`. */
   readonly out: Float32Array;
   readonly at: number;
 }
@@ -42,8 +43,9 @@ const PM1 = Float32Array.from({ length: 256 }, (_, p) => {
 
 /** Writes the middle of a picture as float32 C H W in [-1, 1], without any chance. */
 export function normalise(pixels: Uint8Array, { from, to, out, at }: AugmentTarget): void {
-  const first = Math.floor((from - to) / 2);
-  copy(pixels, { from, to, out, at }, { left: first, top: first, flip: false });
+  const left = Math.floor((from.width - to.width) / 2);
+  const top = Math.floor((from.height - to.height) / 2);
+  copy(pixels, { from, to, out, at }, { left, top, flip: false });
 }
 
 /** Writes one randomly changed copy of a picture as float32 C H W in [-1, 1]. Source H W C bytes. */
@@ -56,8 +58,8 @@ export function augment(
   const { shift = 0, scale = 0, flip = 0, hue = 0, saturation = 0, brightness = 0 } = strength;
   const either = (s: number): number => (2 * rng.uniform() - 1) * s;
   // Every picture draws the same numbers whatever the strengths: switching one off leaves the others as they were.
-  const left = rng.int(from - to + 1) + rng.int(2 * shift + 1) - shift;
-  const top = rng.int(from - to + 1) + rng.int(2 * shift + 1) - shift;
+  const left = rng.int(from.width - to.width + 1) + rng.int(2 * shift + 1) - shift;
+  const top = rng.int(from.height - to.height + 1) + rng.int(2 * shift + 1) - shift;
   const flipped = rng.uniform() < flip;
   const zoom = 1 + either(scale);
   const colour = [either(hue), 1 + either(saturation), 1 + either(brightness)] as const;
@@ -65,7 +67,7 @@ export function augment(
   if (zoom === 1) copy(pixels, target, { left, top, flip: flipped });
   else sampleZoomed(pixels, target, { left, top, flip: flipped, zoom });
   if (hue > 0 || saturation > 0 || brightness > 0)
-    recolour(out.subarray(at, at + 3 * to * to), colour);
+    recolour(out.subarray(at, at + 3 * pixelCount(to)), colour);
 }
 
 interface Placement {
@@ -76,15 +78,15 @@ interface Placement {
 
 function copy(pixels: Uint8Array, target: AugmentTarget, { left, top, flip }: Placement): void {
   const { from, to, out, at } = target;
-  const plane = to * to;
-  for (let y = 0; y < to; y++) {
-    for (let x = 0; x < to; x++) {
-      const sx = left + (flip ? to - 1 - x : x);
+  const plane = pixelCount(to);
+  for (let y = 0; y < to.height; y++) {
+    for (let x = 0; x < to.width; x++) {
+      const sx = left + (flip ? to.width - 1 - x : x);
       const sy = top + y;
-      const inside = sx >= 0 && sy >= 0 && sx < from && sy < from;
-      const source = (sy * from + sx) * 3;
+      const inside = sx >= 0 && sy >= 0 && sx < from.width && sy < from.height;
+      const source = (sy * from.width + sx) * 3;
       for (let c = 0; c < 3; c++) {
-        out[at + c * plane + y * to + x] = PM1[inside ? pixels[source + c]! : WHITE]!;
+        out[at + c * plane + y * to.width + x] = PM1[inside ? pixels[source + c]! : WHITE]!;
       }
     }
   }
@@ -96,22 +98,24 @@ function sampleZoomed(
   { from, to, out, at }: AugmentTarget,
   { left, top, flip, zoom }: Placement & { readonly zoom: number },
 ): void {
-  const plane = to * to;
-  const middle = (to - 1) / 2;
+  const plane = pixelCount(to);
+  const [middle, centre] = [(to.width - 1) / 2, (to.height - 1) / 2];
   const read = (x: number, y: number, c: number): number =>
-    x >= 0 && y >= 0 && x < from && y < from ? pixels[(y * from + x) * 3 + c]! : WHITE;
-  for (let y = 0; y < to; y++) {
-    const sy = top + middle + (y - middle) / zoom;
+    x >= 0 && y >= 0 && x < from.width && y < from.height
+      ? pixels[(y * from.width + x) * 3 + c]!
+      : WHITE;
+  for (let y = 0; y < to.height; y++) {
+    const sy = top + centre + (y - centre) / zoom;
     const y0 = Math.floor(sy);
     const fy = sy - y0;
-    for (let x = 0; x < to; x++) {
-      const sx = left + middle + ((flip ? to - 1 - x : x) - middle) / zoom;
+    for (let x = 0; x < to.width; x++) {
+      const sx = left + middle + ((flip ? to.width - 1 - x : x) - middle) / zoom;
       const x0 = Math.floor(sx);
       const fx = sx - x0;
       for (let c = 0; c < 3; c++) {
         const upper = read(x0, y0, c) * (1 - fx) + read(x0 + 1, y0, c) * fx;
         const lower = read(x0, y0 + 1, c) * (1 - fx) + read(x0 + 1, y0 + 1, c) * fx;
-        out[at + c * plane + y * to + x] = (upper * (1 - fy) + lower * fy) / 127.5 - 1;
+        out[at + c * plane + y * to.width + x] = (upper * (1 - fy) + lower * fy) / 127.5 - 1;
       }
     }
   }

@@ -174,8 +174,29 @@ describe("emoji data set", () => {
     expect(share).toBeLessThan(0.13);
   });
 
+  test("pictures that are no squares have the icon in the middle, white beside it", async () => {
+    const choice = { sets: ["fluent"], categories: ["sky"] } as const;
+    const own = await mkdtemp(join(tmpdir(), "underpaint-emoji-"));
+    const square = await emoji({ ...choice, size: 24, cache: own });
+    const wide = await emoji({ ...choice, size: { width: 40, height: 24 }, cache: own });
+    await rm(own, { recursive: true });
+    expect([wide.width, wide.height, wide.count]).toEqual([40, 24, square.count]);
+    for (let i = 0; i < 3; i++)
+      for (let y = 0; y < 24; y++) {
+        const row = pixelsOf(wide, i).subarray(y * 40 * 3, (y + 1) * 40 * 3);
+        expect(row.subarray(8 * 3, 32 * 3)).toEqual(
+          pixelsOf(square, i).subarray(y * 24 * 3, (y + 1) * 24 * 3),
+        );
+        for (const beside of [row.subarray(0, 24), row.subarray(32 * 3)])
+          expect(beside.every((v) => v === 255)).toBe(true);
+      }
+    await expect(emoji({ ...choice, size: { width: 40, height: 4 }, cache })).rejects.toThrow(
+      /got size 40x4, want 8 to 1024 pixels along each side/,
+    );
+  });
+
   test("every picture touches its margin on an axis, leaves the margin white, and is not blank", () => {
-    const { size } = train;
+    const { width: size } = train;
     const margin = Math.round(size / 16);
     for (let i = 0; i < train.count; i++) {
       const p = pixelsOf(train, i);
@@ -229,7 +250,7 @@ describe("emoji data set", () => {
   });
 
   test.each([
-    [{ size: 4 }, /got size 4, want 8 to 1024/],
+    [{ size: 4 }, /got size 4x4, want 8 to 1024/],
     [{ sets: [] }, /no icon set chosen; there are fluent, noto/],
     [{ sets: ["apple"] }, /unknown icon set "apple"/],
     [{ categories: ["fod"] }, /unknown category "fod"; there are faces/],

@@ -8,6 +8,7 @@ import { cacheFolder } from "../formats/cache.node.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
+import { pictureSize, pixelCount, type SizeOption, sizeText } from "../formats/picture-size.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { rng } from "../tensor/rng.ts";
 import { EMOJI_CATEGORIES, type EmojiCategory, PICTURE_CATEGORIES } from "./emoji-categories.ts";
@@ -22,8 +23,8 @@ const OVERSAMPLE = 4;
 const AT_ONCE = 8;
 
 export interface EmojiOptions {
-  /** H = W in pixels; default 64. */
-  readonly size?: number;
+  /** In pixels; a number is the side of a square, otherwise icons are as large as the shorter side. Default 64. */
+  readonly size?: SizeOption;
   /** Icon sets; default all five. */
   readonly sets?: readonly EmojiSet[];
   /** Default: those that look like something, PICTURE_CATEGORIES. */
@@ -32,7 +33,7 @@ export interface EmojiOptions {
   readonly tones?: boolean;
   /** Also flags, without naming all categories. Default false. */
   readonly flags?: boolean;
-  /** Empty border on each side, as a part of the size; default 1/16. */
+  /** Empty border around the icon, as a part of the shorter side; default 1/16. */
   readonly margin?: number;
   /** Folder for the drawn pictures; default `cacheFolder()`. */
   readonly cache?: string;
@@ -80,7 +81,8 @@ export async function emoji(options: EmojiOptions & EmojiSplit = {}): Promise<Im
   let step = await drawing.next();
   while (!step.done) step = await drawing.next();
   const { icons, pixels, settings } = step.value;
-  const { size, categories, sets } = settings;
+  const { categories, sets } = settings;
+  const size = pictureSize(settings.size);
   const present = new Set(icons.map(className));
   const classes = categories
     .flatMap((category) => sets.map((style) => className({ category, style })))
@@ -88,7 +90,7 @@ export async function emoji(options: EmojiOptions & EmojiSplit = {}): Promise<Im
   const kept = icons.flatMap(({ concept }, i) =>
     isTestConcept(concept, testFraction) === (split === "test") ? [i] : [],
   );
-  const bytes = size * size * 3;
+  const bytes = pixelCount(size) * 3;
   const own = new Uint8Array(kept.length * bytes);
   kept.forEach((from, to) => {
     own.set(pixels.subarray(from * bytes, (from + 1) * bytes), to * bytes);
@@ -97,7 +99,7 @@ export async function emoji(options: EmojiOptions & EmojiSplit = {}): Promise<Im
   return {
     name: "emoji",
     split,
-    size,
+    ...size,
     channels: 3,
     count: kept.length,
     classes,
@@ -134,12 +136,13 @@ export async function* drawEmoji(
   const hash = rng(key).uint32().toString(16).padStart(8, "0");
   const file = node.path.join(
     options.cache ?? cacheFolder(),
-    `emoji-${settings.size}-${hash}.safetensors`,
+    `emoji-${typeof settings.size === "number" ? settings.size : sizeText(settings.size)}-${hash}.safetensors`,
   );
-  const old = await readCache(file, key, facts.length * settings.size ** 2 * 3);
+  const size = pictureSize(settings.size);
+  const bytes = pixelCount(size) * 3;
+  const old = await readCache(file, key, facts.length * bytes);
   if (old) return { icons: facts, pixels: old, settings };
 
-  const bytes = settings.size ** 2 * 3;
   const pixels = new Uint8Array(icons.length * bytes);
   for (let done = 0; done < icons.length; done += AT_ONCE) {
     options.signal?.throwIfAborted();
@@ -153,14 +156,15 @@ export async function* drawEmoji(
   yield { done: icons.length, total: icons.length };
   await writeCache(file, key, {
     dtype: "uint8",
-    shape: [icons.length, settings.size, settings.size, 3],
+    shape: [icons.length, size.height, size.width, 3],
     data: pixels,
   });
   return { icons: facts, pixels, settings };
 }
 
 interface Settings {
-  readonly size: number;
+  /** A square is one number: caches of square pictures bear it in their keys. */
+  readonly size: SizeOption;
   readonly margin: number;
   readonly tones: boolean;
   readonly sets: readonly EmojiSet[];
@@ -170,8 +174,12 @@ interface Settings {
 /** Options with their defaults, checked, in one fixed order: equal settings give equal cache keys. */
 function settle(options: EmojiOptions): Settings {
   const { size = 64, margin = 1 / 16, tones = false, flags = false } = options;
-  if (!Number.isInteger(size) || size < 8 || size > 1024) {
-    throw new InputError(`emoji: got size ${size}, want 8 to 1024 pixels`, { size });
+  const { width, height } = pictureSize(size);
+  if (![width, height].every((side) => Number.isInteger(side) && side >= 8 && side <= 1024)) {
+    throw new InputError(
+      `emoji: got size ${sizeText({ width, height })}, want 8 to 1024 pixels along each side`,
+      { size },
+    );
   }
   if (!(margin >= 0 && margin < 0.4)) {
     throw new InputError(`emoji: got a margin of ${margin}, want 0 to below 0.4 of the size`);
@@ -180,7 +188,7 @@ function settle(options: EmojiOptions): Settings {
   const wanted: readonly EmojiCategory[] = options.categories ?? PICTURE_CATEGORIES;
   const sets = choose("icon set", options.sets ?? known, known);
   const categories = choose("category", flags ? [...wanted, "flags"] : wanted, EMOJI_CATEGORIES);
-  return { size, margin, tones, sets, categories };
+  return { size: width === height ? width : { width, height }, margin, tones, sets, categories };
 }
 
 function choose<T extends string>(what: string, wanted: readonly T[], known: readonly T[]): T[] {
@@ -195,8 +203,10 @@ function choose<T extends string>(what: string, wanted: readonly T[], known: rea
 
 /** Draws large, cuts to what is visible, fits it inside the margin, centred on white: styles get one framing. */
 async function drawIcon(icon: EmojiIcon, { size, margin }: Settings): Promise<Uint8Array> {
-  const inner = size - 2 * Math.round(margin * size);
-  const large = await drawSvg(icon.svg(OVERSAMPLE * size));
+  const { width, height } = pictureSize(size);
+  const shorter = Math.min(width, height);
+  const inner = shorter - 2 * Math.round(margin * shorter);
+  const large = await drawSvg(icon.svg(OVERSAMPLE * shorter));
   const box = visibleBox(large);
   const side = Math.max(box.width, box.height);
   const square = new Uint8Array(side * side * 3).fill(255);
@@ -217,11 +227,11 @@ async function drawIcon(icon: EmojiIcon, { size, margin }: Settings): Promise<Ui
     inner,
     inner,
   );
-  const out = new Uint8Array(size * size * 3).fill(255);
-  const border = (size - inner) / 2;
+  const out = new Uint8Array(height * width * 3).fill(255);
+  const [left, top] = [Math.floor((width - inner) / 2), Math.floor((height - inner) / 2)];
   for (let y = 0; y < inner; y++) {
     const row = fitted.data.subarray(y * inner * 3, (y + 1) * inner * 3);
-    out.set(row, ((y + border) * size + border) * 3);
+    out.set(row, ((y + top) * width + left) * 3);
   }
   return out;
 }

@@ -4,6 +4,12 @@ import { node } from "../formats/builtins.node.ts";
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { readIdx } from "../formats/idx.ts";
+import {
+  type PictureSize,
+  pictureSize,
+  type SizeOption,
+  sizeText,
+} from "../formats/picture-size.ts";
 import type { ImageDataset, Split } from "./types.ts";
 
 /** Where Debian's package dataset-fashion-mnist puts the files. */
@@ -30,8 +36,8 @@ export interface FashionOptions {
   readonly split?: Split;
   /** Folder with the four files, raw or .gz; default Debian's. */
   readonly folder?: string;
-  /** Side of the pictures: 28 (default), or larger (32, 64 ...) with a black border. */
-  readonly size?: number;
+  /** Of the pictures: 28 (default), or larger (32, 64, 48x32 ...) with a black border. */
+  readonly size?: SizeOption;
 }
 
 /**
@@ -41,11 +47,12 @@ export interface FashionOptions {
 export async function fashionMnist({
   split = "train",
   folder = DEBIAN_FOLDER,
-  size = SIDE,
+  size: wanted = SIDE,
 }: FashionOptions = {}): Promise<ImageDataset> {
-  if (!Number.isInteger(size) || size < SIDE || size > 256) {
+  const size = pictureSize(wanted);
+  if (!Object.values(size).every((n) => Number.isInteger(n) && n >= SIDE && n <= 256)) {
     throw new InputError(
-      `fashion-mnist: got size ${size}, want 28 to 256 (the rest is a black border)`,
+      `fashion-mnist: got size ${sizeText(size)}, want 28 to 256 along each side (the rest is a black border)`,
     );
   }
   const images = await readPart(folder, `${PREFIX[split]}-images-idx3-ubyte`);
@@ -66,7 +73,7 @@ export async function fashionMnist({
   return {
     name: "fashion-mnist",
     split,
-    size,
+    ...size,
     channels: 3,
     count,
     classes: FASHION_CLASSES,
@@ -84,13 +91,13 @@ export async function fashionMnist({
   };
 }
 
-function greyToRgb(grey: Uint8Array, count: number, size: number): Uint8Array {
-  const border = Math.floor((size - SIDE) / 2);
-  const out = new Uint8Array(count * size * size * 3);
+function greyToRgb(grey: Uint8Array, count: number, { width, height }: PictureSize): Uint8Array {
+  const [left, top] = [Math.floor((width - SIDE) / 2), Math.floor((height - SIDE) / 2)];
+  const out = new Uint8Array(count * height * width * 3);
   let from = 0;
   for (let i = 0; i < count; i++) {
     for (let y = 0; y < SIDE; y++) {
-      let to = ((i * size + y + border) * size + border) * 3;
+      let to = ((i * height + y + top) * width + left) * 3;
       for (let x = 0; x < SIDE; x++, from++) {
         const value = grey[from]!;
         for (let c = 0; c < 3; c++) out[to++] = value;

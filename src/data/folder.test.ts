@@ -9,9 +9,10 @@ import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { InputError } from "../formats/errors.ts";
 import { readIdx } from "../formats/idx.ts";
+import { pictureSize } from "../formats/picture-size.ts";
 import { fashionMnist } from "./fashion-mnist.ts";
 import { imageFolder } from "./folder.ts";
-import { centreCrop, resizeShorterEdge } from "./resize.ts";
+import { centreCrop, resizeToCover } from "./resize.ts";
 import { pixelsOf } from "./types.ts";
 
 let root: string;
@@ -44,8 +45,26 @@ describe("imageFolder", () => {
     expect([0, 1, 2].map((i) => data.id(i))).toEqual(["cat/a.webp", "cat/z.png", "dog/b.jpg"]);
     expect([0, 1, 2].map((i) => data.label(i))).toEqual([0, 0, 1]);
     const source = { width: 20, height: 24, channels: 3, data: new Uint8Array(noise(20, 24)) };
-    expect(pixelsOf(data, 1)).toEqual(centreCrop(resizeShorterEdge(source, 18), 16).data);
-    expect((await imageFolder(root, { size: 16, testFraction: 0, room: true })).size).toBe(18);
+    expect(pixelsOf(data, 1)).toEqual(
+      centreCrop(resizeToCover(source, pictureSize(18)), pictureSize(16)).data,
+    );
+    expect((await imageFolder(root, { size: 16, testFraction: 0, room: true })).width).toBe(18);
+  });
+
+  test("pictures of any two sides are covered and cut in the middle", async () => {
+    await putPicture("cat/z.png");
+    const size = { width: 16, height: 8 };
+    const data = await imageFolder(root, { size, testFraction: 0 });
+    expect([data.width, data.height]).toEqual([16, 8]);
+    const source = { width: 20, height: 24, channels: 3, data: new Uint8Array(noise(20, 24)) };
+    const covered = resizeToCover(source, { width: 18, height: 9 });
+    expect([covered.width, covered.height]).toEqual([18, 21]);
+    expect(pixelsOf(data, 0)).toEqual(centreCrop(covered, size).data);
+    const roomy = await imageFolder(root, { size, testFraction: 0, room: true });
+    expect([roomy.width, roomy.height]).toEqual([18, 9]);
+    await expect(
+      imageFolder(root, { size: { width: 60, height: 8 }, testFraction: 0 }),
+    ).rejects.toThrow(/20x24 pixels are too few for pictures of 60x8/);
   });
 
   test("puts transparency on white and follows the camera's orientation", async () => {
@@ -152,7 +171,7 @@ describe("imageFolder", () => {
     });
     expect(data.count).toBe(7);
     expect(data.broken.map(({ reason }) => reason)).toContain(
-      "2x2 pixels are too few for pictures of 8",
+      "2x2 pixels are too few for pictures of 8x8",
     );
     await rm(join(root, "a/scan.bmp"));
     await rm(join(root, "a/bad.webp"));
@@ -198,11 +217,18 @@ describe("fashionMnist", () => {
     await put("t10k-images-idx3-ubyte", idx([2, 28, 28], images));
     await put("t10k-labels-idx1-ubyte.gz", gzipSync(idx([2], Uint8Array.of(9, 0))));
     const data = await fashionMnist({ folder: root, split: "test" });
-    expect([data.count, data.size, data.classes[data.label(0)]]).toEqual([2, 28, "ankle-boot"]);
+    expect([data.count, data.width, data.classes[data.label(0)]]).toEqual([2, 28, "ankle-boot"]);
     expect([...pixelsOf(data, 1).subarray(30, 33)]).toEqual(Array(3).fill(images[784 + 10]));
     const padded = await fashionMnist({ folder: root, split: "test", size: 32 });
     expect(pixelsOf(padded, 0)[0]).toBe(0);
     expect(pixelsOf(padded, 0)[(2 * 32 + 2 + 5) * 3]).toBe(images[5]);
+    const wide = await fashionMnist({
+      folder: root,
+      split: "test",
+      size: { width: 48, height: 32 },
+    });
+    expect(pixelsOf(wide, 1)).toHaveLength(48 * 32 * 3);
+    expect(pixelsOf(wide, 1)[(2 * 48 + 10 + 5) * 3]).toBe(images[784 + 5]);
   });
 
   test("absent files: the error names both ways to get them", async () => {

@@ -3,8 +3,15 @@
 import type { Dirent } from "node:fs";
 import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
+import {
+  type PictureSize,
+  pictureSize,
+  pixelCount,
+  type SizeOption,
+  sizeText,
+} from "../formats/picture-size.ts";
 import { rng } from "../tensor/rng.ts";
-import { centreCrop, type Picture, resizeShorterEdge, roomySize } from "./resize.ts";
+import { centreCrop, type Picture, resizeToCover, roomySize } from "./resize.ts";
 import { type DecodedFacts, decodeWithFacts } from "./sharp.ts";
 import type { Attribution, Finding, ImageDataset, Split } from "./types.ts";
 
@@ -24,11 +31,11 @@ const TEST_FOLDERS = ["val", "test"];
 const MAX_FILE_BYTES = 256e6;
 
 export interface FolderOptions {
-  /** Side of the pictures a model sees, pixels. */
-  readonly size: number;
+  /** Of the pictures a model sees, in pixels; a number is the side of a square. */
+  readonly size: SizeOption;
   /** Default "train". */
   readonly split?: Split;
-  /** Keep round(1.125 size) pixels instead of `size`, so that the loader can crop at random. Default false. */
+  /** Keep round(1.125 size) pixels along each side instead of `size`, so that the loader can crop at random. Default false. */
   readonly room?: boolean;
   /** Part of the files that is "test" where there is no val/ folder, by a hash of their names. Default 0.1. */
   readonly testFraction?: number;
@@ -72,16 +79,17 @@ class TinyError extends Error {}
 
 /**
  * Loads `path/CLASS/*.png|jpg|webp|gif|tiff|avif`, or `path/train/CLASS/...` and `path/val/CLASS/...` where these exist.
- * Classes and files are in code-unit order. Shorter edge to round(1.125 size) with Lanczos, then the middle
- * (VAR's data.py; Pillow's arithmetic). Throws InputError when nothing usable is there.
+ * Classes and files are in code-unit order. Resized with Lanczos to cover round(1.125 size), then the middle (VAR's
+ * data.py; Pillow's arithmetic). Throws InputError when nothing usable is there.
  */
 export async function imageFolder(path: string, options: FolderOptions): Promise<FolderDataset> {
-  const { size, split = "train", room = false, testFraction = 0.1 } = options;
+  const { split = "train", room = false, testFraction = 0.1 } = options;
   const { broken = "throw", strict = false } = options;
+  const size = pictureSize(options.size);
   checkOptions(size, testFraction);
   const files = await listSplit(path, split, testFraction);
   const stored = room ? roomySize(size) : size;
-  const bytes = stored * stored * 3;
+  const bytes = pixelCount(stored) * 3;
   const pixels = new Uint8Array(files.items.length * bytes);
   const kept: Item[] = [];
   const skipped: { file: string; reason: string }[] = [];
@@ -126,7 +134,7 @@ export async function imageFolder(path: string, options: FolderOptions): Promise
   return {
     name: node.path.basename(node.path.resolve(path)),
     split,
-    size: stored,
+    ...stored,
     channels: 3,
     count: kept.length,
     classes: files.classes,
@@ -149,16 +157,17 @@ interface Item {
 
 async function prepare(
   file: string,
-  size: number,
-  stored: number,
+  size: PictureSize,
+  stored: PictureSize,
 ): Promise<{ picture: Picture; facts: DecodedFacts }> {
   const { size: bytes } = await node.fs.stat(file);
   if (bytes > MAX_FILE_BYTES) throw new Error(`${bytes} bytes are more than ${MAX_FILE_BYTES}`);
   const { picture, facts } = await decodeWithFacts(await node.fs.readFile(file));
   const { width, height } = picture;
-  if (Math.min(width, height) < TINY_SHARE * size)
-    throw new TinyError(`${width}x${height} pixels are too few for pictures of ${size}`);
-  return { picture: centreCrop(resizeShorterEdge(picture, roomySize(size)), stored), facts };
+  // For a square: the shorter edge.
+  if (Math.min(width / size.width, height / size.height) < TINY_SHARE)
+    throw new TinyError(`${width}x${height} pixels are too few for pictures of ${sizeText(size)}`);
+  return { picture: centreCrop(resizeToCover(picture, roomySize(size)), stored), facts };
 }
 
 async function listSplit(
@@ -242,9 +251,12 @@ async function list(path: string): Promise<Dirent[]> {
   }
 }
 
-function checkOptions(size: number, testFraction: number): void {
-  if (!Number.isInteger(size) || size < 1 || size > 4096) {
-    throw new InputError(`image folder: got size ${size}, want 1 to 4096 pixels`, { size });
+function checkOptions(size: PictureSize, testFraction: number): void {
+  if (!Object.values(size).every((side) => Number.isInteger(side) && side >= 1 && side <= 4096)) {
+    throw new InputError(
+      `image folder: got size ${sizeText(size)}, want 1 to 4096 pixels along each side`,
+      { size },
+    );
   }
   if (!(testFraction >= 0 && testFraction < 1)) {
     throw new InputError(`image folder: got a test part of ${testFraction}, want 0 to below 1`);

@@ -27,7 +27,7 @@ export {
   inOrder,
 } from "./loader.ts";
 export { partOfDataset } from "./part.ts";
-export { centreCrop, type Picture, resizeLanczos, resizeShorterEdge, roomySize } from "./resize.ts";
+export { centreCrop, type Picture, resizeLanczos, resizeToCover, roomySize } from "./resize.ts";
 export {
   type Attribution,
   classCounts,

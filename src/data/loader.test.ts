@@ -1,6 +1,7 @@
 /** The loader: determinism, resuming anywhere, covering an epoch, refusing what does not fit; and augmentation. */
 
 import { describe, expect, test } from "vitest";
+import { pictureSize } from "../formats/picture-size.ts";
 import { rng } from "../tensor/rng.ts";
 import { augment, normalise } from "./augment.ts";
 import {
@@ -20,7 +21,8 @@ function synthetic(count: number, size = 6): ImageDataset {
   return {
     name: "synthetic",
     split: "train",
-    size,
+    width: size,
+    height: size,
     channels: 3,
     count,
     classes: ["food/fluent", "food/noto", "sky/noto"],
@@ -67,7 +69,7 @@ describe("batches", () => {
     const [batch] = await take(1, data, { batch: 4 });
     expect([...batch!.labels]).toEqual([...batch!.indices].map((i) => i % 3));
     const one = new Float32Array(3 * 36);
-    normalise(pixelsOf(data, batch!.indices[2]!), { from: 6, to: 6, out: one, at: 0 });
+    normalise(pixelsOf(data, batch!.indices[2]!), { from: data, to: data, out: one, at: 0 });
     expect((batch!.images.data as Float32Array).slice(2 * 108, 3 * 108)).toEqual(one);
   });
 
@@ -145,19 +147,63 @@ test("a class is found by its whole name, its category or its style", () => {
   expect([...classCounts(synthetic(7))]).toEqual([3, 2, 2]);
 });
 
+describe("pictures that are no squares", () => {
+  /** 3 rows of 5: each pixel tells its place. */
+  const [width, height] = [5, 3];
+  const pixels = Uint8Array.from({ length: width * height * 3 }, (_, i) => 10 * Math.floor(i / 3));
+  const place = (value: number) => Math.round(((value + 1) * 127.5) / 10);
+  const cut = (to: { width: number; height: number }, strength: object, seed: number) => {
+    const out = new Float32Array(3 * to.width * to.height);
+    augment(pixels, { from: { width, height }, to, out, at: 0 }, { ...strength, rng: rng(seed) });
+    return [...out.subarray(0, to.width * to.height)].map(place);
+  };
+
+  test("are cropped anywhere inside, by rows of their own width", () => {
+    const seen = new Set<number>();
+    for (let seed = 0; seed < 60; seed++) {
+      const crop = cut({ width: 3, height: 2 }, {}, seed);
+      const [first] = crop as [number];
+      seen.add(first);
+      expect(crop).toEqual([0, 1, 2, 5, 6, 7].map((i) => first + i));
+    }
+    expect([...seen].sort((a, b) => a - b)).toEqual([0, 1, 2, 5, 6, 7]);
+  });
+
+  test("are mirrored along their width, and zoomed about their middle", () => {
+    const whole = { width, height };
+    const mirrored = cut(whole, { flip: 1 }, 0);
+    expect(mirrored).toEqual([4, 3, 2, 1, 0, 9, 8, 7, 6, 5, 14, 13, 12, 11, 10]);
+    for (let seed = 0; seed < 5; seed++) expect(cut(whole, { scale: 0.2 }, seed)[7]).toBe(7);
+  });
+
+  test("come in batches of height by width, the middle where they are cut in order", async () => {
+    const set = { ...synthetic(2, 6), width: 9, height: 4 };
+    for await (const { images } of inOrder(set, { batch: 2, size: { width: 4, height: 2 } }))
+      expect(images.shape).toEqual([2, 3, 2, 4]);
+    const large = { width: 4, height: 5 };
+    await expect(inOrder(set, { batch: 2, size: large }).next()).rejects.toThrow(
+      /got size 4x5, want at most the stored 9x4 pixels/,
+    );
+  });
+});
+
 describe("augment", () => {
   const size = 8;
   const source = pixelsOf(synthetic(1, size), 0);
   const run = (strength: object, seed = 0, pixels = source) => {
     const out = new Float32Array(3 * size * size);
-    augment(pixels, { from: size, to: size, out, at: 0 }, { ...strength, rng: rng(seed) });
+    augment(
+      pixels,
+      { from: pictureSize(size), to: pictureSize(size), out, at: 0 },
+      { ...strength, rng: rng(seed) },
+    );
     return out;
   };
   const plain = run({});
 
   test("with no strength changes nothing", () => {
     const want = new Float32Array(plain.length);
-    normalise(source, { from: size, to: size, out: want, at: 0 });
+    normalise(source, { from: pictureSize(size), to: pictureSize(size), out: want, at: 0 });
     expect(plain).toEqual(want);
   });
 

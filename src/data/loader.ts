@@ -7,6 +7,13 @@
 
 import type { Tensor } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import {
+  type PictureSize,
+  pictureSize,
+  pixelCount,
+  type SizeOption,
+  sizeText,
+} from "../formats/picture-size.ts";
 import { rng } from "../tensor/rng.ts";
 import { type Augment, type AugmentTarget, augment, normalise } from "./augment.ts";
 import { type ImageDataset, pixelsOf } from "./types.ts";
@@ -20,7 +27,7 @@ export interface Cursor {
 }
 
 export interface Batch {
-  /** float32 [B, 3, size, size] in [-1, 1]. */
+  /** float32 [B, 3, height, width] in [-1, 1]. */
   readonly images: Tensor; // B 3 H W
   readonly labels: Int32Array; // B
   /** Positions in the data set. */
@@ -38,8 +45,8 @@ export interface BatchOptions {
   readonly cursor?: Cursor;
   /** Random changes; none by default. */
   readonly augment?: Augment;
-  /** Side of the pictures handed out; default that of the data set, smaller means a random crop. */
-  readonly size?: number;
+  /** Of the pictures handed out; default that of the data set, smaller means a random crop. */
+  readonly size?: SizeOption;
   /** Stop after this epoch has ended (counted from 0); default never. */
   readonly epochs?: number;
   readonly signal?: AbortSignal;
@@ -53,7 +60,8 @@ export async function* batches(
   dataset: ImageDataset,
   options: BatchOptions,
 ): AsyncGenerator<Batch, void, void> {
-  const { batch, seed = 0, size = dataset.size, epochs = Number.POSITIVE_INFINITY } = options;
+  const { batch, seed = 0, epochs = Number.POSITIVE_INFINITY } = options;
+  const size = pictureSize(options.size ?? dataset);
   checkBatch(dataset, batch, size);
   if (batch > dataset.count) {
     throw new InputError(
@@ -93,9 +101,10 @@ export async function* batches(
  */
 export async function* inOrder(
   dataset: ImageDataset,
-  options: { readonly batch: number; readonly size?: number; readonly signal?: AbortSignal },
+  options: { readonly batch: number; readonly size?: SizeOption; readonly signal?: AbortSignal },
 ): AsyncGenerator<Batch, void, void> {
-  const { batch, size = dataset.size, signal } = options;
+  const { batch, signal } = options;
+  const size = pictureSize(options.size ?? dataset);
   checkBatch(dataset, batch, size);
   for (let position = 0; position < dataset.count; position += batch) {
     signal?.throwIfAborted();
@@ -119,27 +128,30 @@ export function epochOrder(count: number, seed: number, epoch: number): Uint32Ar
 }
 
 interface Gather {
-  readonly size: number;
+  readonly size: PictureSize;
   readonly write: (index: number, target: AugmentTarget) => void;
 }
 
 function gather(dataset: ImageDataset, indices: Int32Array, { size, write }: Gather): Tensor {
-  const floats = 3 * size * size;
+  const floats = 3 * pixelCount(size);
   const out = new Float32Array(indices.length * floats);
   indices.forEach((index, b) => {
-    write(index, { from: dataset.size, to: size, out, at: b * floats });
+    write(index, { from: dataset, to: size, out, at: b * floats });
   });
-  return { dtype: "float32", shape: [indices.length, 3, size, size], data: out };
+  return { dtype: "float32", shape: [indices.length, 3, size.height, size.width], data: out };
 }
 
-function checkBatch({ name, size: stored }: ImageDataset, batch: number, size: number): void {
+function checkBatch(dataset: ImageDataset, batch: number, size: PictureSize): void {
+  const { name } = dataset;
   if (!Number.isInteger(batch) || batch < 1) {
     throw new InputError(`${name}: got a batch of ${batch}, want a whole number from 1`, { batch });
   }
-  if (!Number.isInteger(size) || size < 1 || size > stored) {
+  const fits = (side: number, stored: number) =>
+    Number.isInteger(side) && side >= 1 && side <= stored;
+  if (!fits(size.width, dataset.width) || !fits(size.height, dataset.height)) {
     throw new InputError(
-      `${name}: got size ${size}, want at most the stored ${stored} pixels; load the data set larger`,
-      { size, stored },
+      `${name}: got size ${sizeText(size)}, want at most the stored ${sizeText(dataset)} pixels; load the data set larger`,
+      { size, stored: pictureSize(dataset) },
     );
   }
 }

@@ -1,6 +1,7 @@
 /** A data set by one word, as the command line has it. The sets themselves are beside this file. */
 
 import { InputError } from "../formats/errors.ts";
+import type { SizeOption } from "../formats/picture-size.ts";
 import { drawEmoji, type EmojiOptions, emoji } from "./emoji.ts";
 import { EMOJI_CATEGORIES, type EmojiCategory } from "./emoji-categories.ts";
 import { EMOJI_SETS, type EmojiSet } from "./emoji-icons.ts";
@@ -9,8 +10,8 @@ import { imageFolder } from "./folder.ts";
 import type { ImageDataset, Split } from "./types.ts";
 
 export interface OpenOptions {
-  /** H = W in pixels; default 64. */
-  readonly size?: number;
+  /** In pixels; a number is the side of a square. Default 64. */
+  readonly size?: SizeOption;
   /** Default "train". */
   readonly split?: Split;
   /** Part that is "test" where the set has no split of its own; default 0.1. */

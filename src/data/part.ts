@@ -1,11 +1,12 @@
 /** A part of a data set, spread evenly over it: smaller sets of the same kind. Copies no pictures it does not need to. */
 
+import { pixelCount } from "../formats/picture-size.ts";
 import type { ImageDataset } from "./types.ts";
 
 /** At most `count` pictures, evenly from the whole; the set itself where it has no more. */
 export function partOfDataset(dataset: ImageDataset, count: number): ImageDataset {
   if (count >= dataset.count) return dataset;
-  const bytes = dataset.size * dataset.size * 3;
+  const bytes = pixelCount(dataset) * 3;
   const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * dataset.count) / count));
   const pixels = new Uint8Array(count * bytes);
   for (const [to, from] of chosen.entries())

@@ -3,8 +3,9 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { readGolden } from "../../test/read-safetensors.ts";
+import { pictureSize } from "../formats/picture-size.ts";
 import { normalise } from "./augment.ts";
-import { centreCrop, type Picture, resizeLanczos, resizeShorterEdge, roomySize } from "./resize.ts";
+import { centreCrop, type Picture, resizeLanczos, resizeToCover, roomySize } from "./resize.ts";
 
 const golden = readGolden(
   fileURLToPath(new URL("../../test/fixtures/data/golden_data.safetensors", import.meta.url)),
@@ -16,6 +17,7 @@ function picture(name: string): Picture {
   return { width, height, channels, data: data as Uint8Array };
 }
 
+const square = pictureSize;
 const flat = (width: number, height: number, value: number): Picture => ({
   width,
   height,
@@ -24,16 +26,16 @@ const flat = (width: number, height: number, value: number): Picture => ({
 });
 
 test("the shorter edge is resized to round(1.125 size) byte for byte as Pillow does", () => {
-  const got = resizeShorterEdge(picture("src_hwc"), roomySize(32));
+  const got = resizeToCover(picture("src_hwc"), roomySize(square(32)));
   const want = picture("resized_hwc");
   expect([got.width, got.height]).toEqual([want.width, want.height]);
   expect(got.data).toEqual(want.data);
 });
 
 test("centre crop and [-1, 1] equal torchvision's CenterCrop, ToTensor and x + x - 1 to the last bit", () => {
-  const cropped = centreCrop(picture("resized_hwc"), 32);
+  const cropped = centreCrop(picture("resized_hwc"), square(32));
   const out = new Float32Array(3 * 32 * 32);
-  normalise(cropped.data, { from: 32, to: 32, out, at: 0 });
+  normalise(cropped.data, { from: cropped, to: cropped, out, at: 0 });
   expect(out).toEqual(golden.get("center_crop_chw_pm1")!.data);
 });
 
@@ -58,7 +60,29 @@ test("the same size gives the same bytes, and the source is never changed", () =
 });
 
 test("roomySize rounds halves to even as Python does", () => {
-  expect([256, 64, 32, 4, 12, 20].map(roomySize)).toEqual([288, 72, 36, 4, 14, 22]);
+  expect([256, 64, 32, 4, 12, 20].map((side) => roomySize(square(side)).width)).toEqual([
+    288, 72, 36, 4, 14, 22,
+  ]);
+});
+
+test.each([
+  ["wide into wide", 40, 20, { width: 36, height: 24 }, [48, 24]],
+  ["high into wide", 20, 40, { width: 36, height: 24 }, [36, 72]],
+  ["wide into high", 90, 20, { width: 10, height: 30 }, [135, 30]],
+] as const)(
+  "%s: covered by the smallest picture of its proportions",
+  (_, width, height, size, want) => {
+    const got = resizeToCover(flat(width, height, 7), size);
+    expect([got.width, got.height]).toEqual(want);
+    const middle = centreCrop(got, size);
+    expect([middle.width, middle.height]).toEqual([size.width, size.height]);
+  },
+);
+
+test("the middle of a picture that is no square is cut from both sides of each axis", () => {
+  const data = Uint8Array.from({ length: 6 * 4 }, (_, i) => i); // 4 rows of 6
+  const middle = centreCrop({ width: 6, height: 4, channels: 1, data }, { width: 4, height: 2 });
+  expect([...middle.data]).toEqual([7, 8, 9, 10, 13, 14, 15, 16]);
 });
 
 test("an odd rest of the centre crop rounds half to even", () => {
@@ -68,7 +92,7 @@ test("an odd rest of the centre crop rounds half to even", () => {
     channels: 1,
     data: Uint8Array.from({ length: width }, (_, i) => i),
   });
-  expect(centreCrop(row(2), 1).data[0]).toBe(0); // 0.5 -> 0
-  expect(centreCrop(row(4), 1).data[0]).toBe(2); // 1.5 -> 2
-  expect(() => centreCrop(flat(4, 3, 0), 4)).toThrow(/do not fit into 4x3/);
+  expect(centreCrop(row(2), square(1)).data[0]).toBe(0); // 0.5 -> 0
+  expect(centreCrop(row(4), square(1)).data[0]).toBe(2); // 1.5 -> 2
+  expect(() => centreCrop(flat(4, 3, 0), square(4))).toThrow(/4x4 pixels do not fit into 4x3/);
 });

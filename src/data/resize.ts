@@ -5,6 +5,7 @@
  * The trick is Pillow's: two passes, horizontal first, weights as 22-bit fixed-point integers, and the
  * intermediate picture rounded to 8 bits. Integers make the result the same on every machine.
  */
+import { type PictureSize, sizeText } from "../formats/picture-size.ts";
 
 /** An 8-bit picture: height x width x channels, row-major. */
 export interface Picture {
@@ -107,32 +108,47 @@ export function resizeLanczos(picture: Picture, width: number, height: number): 
   return { width, height, channels, data };
 }
 
-/** Makes the shorter edge `edge` pixels long and keeps the proportions (the longer edge rounds down, as torchvision). */
-export function resizeShorterEdge(picture: Picture, edge: number): Picture {
+/**
+ * The smallest picture of the same proportions that covers `size`: one edge has its length, the other rounds down, as
+ * torchvision's resize of the shorter edge does, to which this comes for a square.
+ */
+export function resizeToCover(picture: Picture, size: PictureSize): Picture {
   const { width, height } = picture;
-  return width <= height
-    ? resizeLanczos(picture, edge, Math.trunc((edge * height) / width))
-    : resizeLanczos(picture, Math.trunc((edge * width) / height), edge);
+  return width * size.height <= height * size.width
+    ? resizeLanczos(
+        picture,
+        size.width,
+        Math.max(size.height, Math.trunc((size.width * height) / width)),
+      )
+    : resizeLanczos(
+        picture,
+        Math.max(size.width, Math.trunc((size.height * width) / height)),
+        size.height,
+      );
 }
 
-/** The middle size x size pixels. An odd rest rounds half to even, as Python's `round` in torchvision does. */
-export function centreCrop(picture: Picture, size: number): Picture {
+/** The middle of that size. An odd rest rounds half to even, as Python's `round` in torchvision does. */
+export function centreCrop(picture: Picture, size: PictureSize): Picture {
   const { width, height, channels, data } = picture;
-  if (size > width || size > height) {
-    throw new RangeError(`centreCrop: ${size} pixels do not fit into ${width}x${height}`);
+  if (size.width > width || size.height > height) {
+    throw new RangeError(`centreCrop: ${sizeText(size)} pixels do not fit into ${width}x${height}`);
   }
-  const top = roundHalfEven((height - size) / 2);
-  const left = roundHalfEven((width - size) / 2);
-  const out = new Uint8Array(size * size * channels);
-  for (let y = 0; y < size; y++) {
+  const top = roundHalfEven((height - size.height) / 2);
+  const left = roundHalfEven((width - size.width) / 2);
+  const row = size.width * channels;
+  const out = new Uint8Array(size.height * row);
+  for (let y = 0; y < size.height; y++) {
     const at = ((top + y) * width + left) * channels;
-    out.set(data.subarray(at, at + size * channels), y * size * channels);
+    out.set(data.subarray(at, at + row), y * row);
   }
-  return { width: size, height: size, channels, data: out };
+  return { width: size.width, height: size.height, channels, data: out };
 }
 
-/** Size of the shorter edge before cropping to `size`: VAR's mid_reso = round(1.125 size). */
-export const roomySize = (size: number): number => roundHalfEven(1.125 * size);
+/** What is covered before cropping to `size`: VAR's mid_reso = round(1.125 size), along each side. */
+export const roomySize = ({ width, height }: PictureSize): PictureSize => ({
+  width: roundHalfEven(1.125 * width),
+  height: roundHalfEven(1.125 * height),
+});
 
 function roundHalfEven(x: number): number {
   const floor = Math.floor(x);

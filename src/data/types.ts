@@ -1,4 +1,6 @@
-/** What every data set looks like to the rest of the house: small square pictures with a class, in memory. */
+/** What every data set looks like to the rest of the house: small pictures of one size with a class, in memory. */
+
+import { type PictureSize, pixelCount } from "../formats/picture-size.ts";
 
 /** Where pictures come from and what their licence asks for. */
 export interface Attribution {
@@ -10,16 +12,14 @@ export interface Attribution {
 
 export type Split = "train" | "test";
 
-/** Square RGB pictures with class labels, decoded and resized, all in memory. */
-export interface ImageDataset {
+/** RGB pictures of one size with class labels, decoded and resized, all in memory. */
+export interface ImageDataset extends PictureSize {
   readonly name: string;
   readonly split: Split;
-  /** H = W in pixels. */
-  readonly size: number;
   readonly channels: 3;
   readonly count: number;
   readonly classes: readonly string[];
-  /** count x size x size x 3 bytes, row-major RGB. */
+  /** count x height x width x 3 bytes, row-major RGB. */
   readonly pixels: Uint8Array; // N H W C
   /** Index into `classes` of picture i. */
   label(i: number): number;
@@ -46,7 +46,7 @@ export function pixelsOf(dataset: ImageDataset, i: number): Uint8Array {
   if (!Number.isInteger(i) || i < 0 || i >= dataset.count) {
     throw new RangeError(`${dataset.name}: no picture ${i}, there are ${dataset.count}`);
   }
-  const bytes = dataset.size * dataset.size * 3;
+  const bytes = pixelCount(dataset) * 3;
   return dataset.pixels.subarray(i * bytes, (i + 1) * bytes);
 }
 

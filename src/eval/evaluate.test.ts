@@ -19,7 +19,7 @@ import {
 } from "./evaluate.ts";
 import { fidelity } from "./fidelity.ts";
 import { labNetwork } from "./lab-network.ts";
-import type { PictureSet } from "./network.ts";
+import { compileLook, type PictureSet, planes } from "./network.ts";
 import { openNetwork } from "./networks.ts";
 import { openProducts } from "./products.ts";
 import { resizeMatrix } from "./resize.ts";
@@ -96,12 +96,41 @@ describe("figures of pictures", async () => {
   });
 
   test("pictures of another size are resized to the network's", async () => {
-    const large = { ...train, size: 16, count: 40 };
+    const large = { ...train, width: 16, height: 16, count: 40 };
     const seen = await network.look(large);
     expect(seen.features).toMatchObject({ count: 40, width: 16 });
     const [no, yes] = seen.probabilities!.data;
     expect(no! + yes!).toBeCloseTo(1);
   });
+});
+
+test("each axis of a picture that is no square is resized for itself", async () => {
+  const looked = await compileLook(
+    backend,
+    { width: 6, height: 3 },
+    {
+      ...{ size: 4, resize: "bicubic", range: { scale: 1, offset: 0 } },
+      build: (images) => ({ images }),
+    },
+  );
+  const pixels = Uint8Array.from({ length: 6 * 3 * 3 }, (_, i) => (i * 41) % 256);
+  const { images } = await looked.run({
+    pixels: planes({ count: 1, width: 6, height: 3, pixels }),
+  });
+  expect(images!.shape).toEqual([1, 3, 4, 4]);
+  const [x, y] = [resizeMatrix("bicubic", 6, 4), resizeMatrix("bicubic", 3, 4)];
+  for (let c = 0; c < 3; c++)
+    for (let i = 0; i < 16; i++) {
+      let sum = 0;
+      for (let row = 0; row < 3; row++)
+        for (let column = 0; column < 6; column++)
+          sum +=
+            Number(y.data[Math.floor(i / 4) * 3 + row]) *
+            Number(x.data[(i % 4) * 6 + column]) *
+            pixels[(row * 6 + column) * 3 + c]!;
+      expect(images!.data[c * 16 + i]).toBeCloseTo(sum, 3);
+    }
+  await looked.release();
 });
 
 describe("kernels of resizing", () => {
@@ -145,10 +174,29 @@ describe("fidelity of reconstructions", () => {
     expect(fidelity(one, off).psnr).toBeCloseTo(20 * Math.log10(255 / 10), 10);
     expect(fidelity(one, off).ssim).toBeLessThan(1);
   });
+  test("of pictures that are no squares is that of the pictures turned", () => {
+    const bytes = (seed: string) =>
+      Uint8Array.from({ length: 20 * 13 * 3 }, (_, i) => rng(seed).child(i).int(256));
+    const turned = (pixels: Uint8Array) =>
+      Uint8Array.from(pixels, (_, i) => {
+        const [c, x, y] = [i % 3, Math.floor(i / 3) % 13, Math.floor(i / 39)];
+        return pixels[(x * 20 + y) * 3 + c]!;
+      });
+    const [a, b] = [bytes("a"), bytes("b")].map((pixels) => ({
+      wide: { count: 1, width: 20, height: 13, pixels },
+      high: { count: 1, width: 13, height: 20, pixels: turned(pixels) },
+    })) as [{ wide: PictureSet; high: PictureSet }, { wide: PictureSet; high: PictureSet }];
+    const [wide, high] = [fidelity(a.wide, b.wide), fidelity(a.high, b.high)];
+    expect(wide.psnr).toBeCloseTo(high.psnr, 12);
+    expect(wide.ssim).toBeCloseTo(high.ssim, 12);
+    expect(wide.ssim).not.toBe(0);
+    expect(() => fidelity(a.wide, b.high)).toThrow(/20x13 pixels .* of 13x20/);
+  });
   test("SSIM of two flat pictures is that of their means", () => {
     const flat = (value: number) => ({
       count: 1,
-      size: 16,
+      width: 16,
+      height: 16,
       pixels: new Uint8Array(768).fill(value),
     });
     const C1 = 2.55 ** 2;

@@ -298,9 +298,10 @@ export async function finished<T>(steps: AsyncGenerator<unknown, T>): Promise<T>
 
 /** A set some pictures at a time: views. */
 export async function* inParts(set: PictureSet, batch = 64): AsyncGenerator<PictureSet> {
-  const bytes = set.size * set.size * 3;
+  const { width, height } = set;
+  const bytes = width * height * 3;
   for (let at = 0; at < set.count; at += batch) {
     const count = Math.min(batch, set.count - at);
-    yield { count, size: set.size, pixels: set.pixels.subarray(at * bytes, (at + count) * bytes) };
+    yield { count, width, height, pixels: set.pixels.subarray(at * bytes, (at + count) * bytes) };
   }
 }

@@ -1,5 +1,6 @@
 /** How near reconstructions are to their originals, picture by picture: PSNR and SSIM. Looks through no network. */
 
+import { type PictureSize, sameSize, sizeText } from "../formats/picture-size.ts";
 import type { PictureSet } from "./network.ts";
 
 /** Fidelity over a set. */
@@ -14,22 +15,22 @@ export interface Fidelity {
 /**
  * PSNR and SSIM between two sets, picture i with picture i, bytes 0..255. SSIM of luma (BT.601), as its authors define
  * it: Gaussian windows of 11 x 11 with σ = 1.5 that lie wholly inside, K₁ = 0.01, K₂ = 0.03 (Wang et al. 2004). A
- * picture smaller than 11 pixels is one window.
+ * side of fewer than 11 pixels is one window.
  */
 export function fidelity(a: PictureSet, b: PictureSet): Fidelity {
-  if (a.count !== b.count || a.size !== b.size || a.count === 0)
+  if (a.count !== b.count || !sameSize(a, b) || a.count === 0)
     throw new RangeError(
-      `fidelity: ${a.count} pictures of ${a.size} pixels and ${b.count} of ${b.size}; want as many of the same size, at least one`,
+      `fidelity: ${a.count} pictures of ${sizeText(a)} pixels and ${b.count} of ${sizeText(b)}; want as many of the same size, at least one`,
     );
   let [squares, ssim] = [0, 0];
   for (let i = 0; i < a.pixels.length; i++) squares += (a.pixels[i]! - b.pixels[i]!) ** 2;
-  for (let i = 0; i < a.count; i++) ssim += similarity(luma(a, i), luma(b, i), a.size);
+  for (let i = 0; i < a.count; i++) ssim += similarity(luma(a, i), luma(b, i), a);
   const psnr = 10 * Math.log10(255 ** 2 / (squares / a.pixels.length));
   return { count: a.count, psnr, ssim: ssim / a.count };
 }
 
-function luma({ size, pixels }: PictureSet, i: number): Float64Array {
-  const plane = size * size;
+function luma({ width, height, pixels }: PictureSet, i: number): Float64Array {
+  const plane = width * height;
   return Float64Array.from({ length: plane }, (_, p) => {
     const at = (i * plane + p) * 3;
     return 0.299 * pixels[at]! + 0.587 * pixels[at + 1]! + 0.114 * pixels[at + 2]!;
@@ -41,12 +42,13 @@ const C2 = (0.03 * 255) ** 2;
 const WINDOW = 11;
 const SIGMA = 1.5;
 
-function similarity(x: Float64Array, y: Float64Array, size: number): number {
-  const width = Math.min(WINDOW, size);
-  const weights = gaussian(width);
+function similarity(x: Float64Array, y: Float64Array, size: PictureSize): number {
+  const [across, down] = [size.width, size.height].map((side) =>
+    gaussian(Math.min(WINDOW, side)),
+  ) as [Float64Array, Float64Array];
   const blurred = (f: (i: number) => number) => {
     const values = Float64Array.from({ length: x.length }, (_, i) => f(i));
-    return blur(values, size, weights);
+    return blur(values, size, { across, down });
   };
   const [mx, my] = [blurred((i) => x[i]!), blurred((i) => y[i]!)];
   const [xx, yy] = [blurred((i) => x[i]! ** 2), blurred((i) => y[i]! ** 2)];
@@ -68,18 +70,21 @@ function gaussian(width: number): Float64Array {
   return raw.map((w) => w / sum);
 }
 
-/** Both axes, only where the window lies inside: side n -> n - width + 1. */
-function blur(values: Float64Array, size: number, weights: Float64Array): Float64Array {
-  const out = size - weights.length + 1;
-  const rows = new Float64Array(size * out);
-  for (let y = 0; y < size; y++)
-    for (let x = 0; x < out; x++)
-      for (let k = 0; k < weights.length; k++)
-        rows[y * out + x]! += weights[k]! * values[y * size + x + k]!;
-  const both = new Float64Array(out * out);
-  for (let y = 0; y < out; y++)
-    for (let x = 0; x < out; x++)
-      for (let k = 0; k < weights.length; k++)
-        both[y * out + x]! += weights[k]! * rows[(y + k) * out + x]!;
+/** Both axes, only where the window lies inside: side n -> n - window + 1. */
+function blur(
+  values: Float64Array,
+  { width, height }: PictureSize,
+  { across, down }: Readonly<Record<"across" | "down", Float64Array>>,
+): Float64Array {
+  const [W, H] = [width - across.length + 1, height - down.length + 1];
+  const rows = new Float64Array(height * W);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < W; x++)
+      for (let k = 0; k < across.length; k++)
+        rows[y * W + x]! += across[k]! * values[y * width + x + k]!;
+  const both = new Float64Array(H * W);
+  for (let y = 0; y < H; y++)
+    for (let x = 0; x < W; x++)
+      for (let k = 0; k < down.length; k++) both[y * W + x]! += down[k]! * rows[(y + k) * W + x]!;
   return both;
 }

@@ -45,7 +45,7 @@ export function labNetwork(
     size,
     resize,
     async look(pictures) {
-      const r = await (await sessions.get(pictures.size)).run({ pixels: planes(pictures) });
+      const r = await (await sessions.get(pictures)).run({ pixels: planes(pictures) });
       const classes = config.classes.length;
       return {
         features: asRows(r.features!),

@@ -1,16 +1,15 @@
 /** What evaluation looks through: a network that turns pictures into features. Which ones there are: networks.ts. */
 
+import { type PictureSize, sizeText } from "../formats/picture-size.ts";
 import type { Backend, Session } from "../tensor/backend.ts";
 import { createGraph, input, output, type Value } from "../tensor/graph.ts";
 import { add, mul } from "../tensor/ops.ts";
 import type { Rows } from "./products.ts";
 import { type ResizeKernel, resizeTo } from "./resize.ts";
 
-/** Square RGB pictures of one size; a data set is one, so is what `toPictures` gives, joined. */
-export interface PictureSet {
+/** RGB pictures of one size; a data set is one, so is what `toPictures` gives, joined. */
+export interface PictureSet extends PictureSize {
   readonly count: number;
-  /** H = W in pixels. */
-  readonly size: number;
   readonly pixels: Uint8Array; // N H W 3
 }
 
@@ -47,14 +46,14 @@ export const TO_PM1: Range = { scale: 1 / 127.5, offset: -1 };
 export const TO_PM1_128: Range = { scale: 1 / 128, offset: -1 };
 
 /** Sessions by the size of the pictures: compiled when first needed. */
-export function sessionsBySize(compile: (size: number) => Promise<Session>) {
-  const sessions = new Map<number, Promise<Session>>();
+export function sessionsBySize(compile: (size: PictureSize) => Promise<Session>) {
+  const sessions = new Map<string, Promise<Session>>();
   return {
-    get(size: number): Promise<Session> {
-      let session = sessions.get(size);
+    get(size: PictureSize): Promise<Session> {
+      let session = sessions.get(sizeText(size));
       if (!session) {
         session = compile(size);
-        sessions.set(size, session);
+        sessions.set(sizeText(size), session);
       }
       return session;
     },
@@ -67,18 +66,19 @@ export function sessionsBySize(compile: (size: number) => Promise<Session>) {
 
 /** How a network's pictures are prepared. */
 export interface Preparation {
+  /** Side of the square that it looks at. */
   readonly size: number;
   readonly resize: ResizeKernel;
   readonly range: Range;
 }
 
 /**
- * Compiles a graph that resizes pictures of side `from`, brings them into range and hands them to `build`.
+ * Compiles a graph that resizes pictures of size `from`, brings them into range and hands them to `build`.
  * Its input is "pixels": B 3 H W of 0..255.
  */
 export function compileLook(
   backend: Backend,
-  from: number,
+  from: PictureSize,
   {
     size,
     resize,
@@ -87,20 +87,20 @@ export function compileLook(
   }: Preparation & { build: (images: Value) => Readonly<Record<string, Value>> },
 ): Promise<Session> {
   const g = createGraph("look");
-  const pixels = input(g, "pixels", ["B", 3, from, from]);
+  const pixels = input(g, "pixels", ["B", 3, from.height, from.width]);
   const images = add(mul(resizeTo(pixels, size, resize), range.scale), range.offset);
   for (const [name, value] of Object.entries(build(images))) output(g, name, value);
   return backend.compile(g);
 }
 
 /** Bytes N H W 3 as floats N 3 H W, 0..255. */
-export function planes({ count, size, pixels }: PictureSet) {
+export function planes({ count, width, height, pixels }: PictureSet) {
   const data = new Float32Array(pixels.length);
-  const plane = size * size;
+  const plane = width * height;
   for (let i = 0; i < count; i++)
     for (let p = 0; p < plane; p++)
       for (let c = 0; c < 3; c++) data[(i * 3 + c) * plane + p] = pixels[(i * plane + p) * 3 + c]!;
-  return { dtype: "float32" as const, shape: [count, 3, size, size], data };
+  return { dtype: "float32" as const, shape: [count, 3, height, width], data };
 }
 
 /** A result of a session as rows: a copy, as sessions may use their memory again. */

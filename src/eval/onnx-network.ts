@@ -49,7 +49,7 @@ export async function onnxNetwork(model: OnnxModel, options: OnnxNetworkOptions)
   return {
     ...{ name, hash, size, resize },
     async look(pictures) {
-      const ready = await (await prepared.get(pictures.size)).run({ pixels: planes(pictures) });
+      const ready = await (await prepared.get(pictures)).run({ pixels: planes(pictures) });
       const results = await session.run({ [first!]: ready.images! });
       const rows = (key: keyof OnnxOutputs) => {
         const tensor = outputs[key] === undefined ? undefined : results[outputs[key]];

@@ -38,15 +38,16 @@ export const RESIZE_KERNELS = Object.keys(KERNELS) as readonly ResizeKernel[];
 export const resizeMatrix = (kernel: ResizeKernel, from: number, to: number): Tensor =>
   KERNELS[kernel](from, to);
 
-/** Resizes square maps to side `to` inside a graph, in float32. B C H H -> B C to to; equal sizes pass unchanged. */
+/** Resizes maps to a square inside a graph, in float32, each axis for itself. B C H W -> B C to to; equal sides pass unchanged. */
 export function resizeTo(x: Value, to: number, kernel: ResizeKernel): Value {
-  const from = x.shape.at(-1) as number;
-  if (from === to) return x;
   const g: Graph = x.graph;
-  const columns = constant(g, flipped(resizeMatrix(kernel, from, to))); // from to
-  const wide = matmul(x, columns); // B C H to
+  const [H, W] = x.shape.slice(-2) as [number, number];
+  const across = (v: Value, from: number) =>
+    from === to ? v : matmul(v, constant(g, flipped(resizeMatrix(kernel, from, to))));
+  const wide = across(x, W); // B C H to
+  if (H === to) return wide;
   const turned = transpose(wide, [0, 1, 3, 2]); // B C to H
-  return transpose(matmul(turned, columns), [0, 1, 3, 2]);
+  return transpose(across(turned, H), [0, 1, 3, 2]);
 }
 
 /** Keys 1981 with a = -0.5, x >= 0. */

@@ -4,6 +4,7 @@ import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { npzPieces } from "../formats/npz.ts";
+import { sameSize, sizeText } from "../formats/picture-size.ts";
 import type { PictureSource } from "./sources.ts";
 
 /**
@@ -18,19 +19,19 @@ export async function* savePictures(
   const pictures = source.pictures({ signal });
   const first = await pictures.next();
   if (first.done) throw new InputError(`${source.what} has no pictures to save`);
-  const { size } = first.value;
+  const { width, height } = first.value;
   let done = 0;
   const counted = async function* (): AsyncGenerator<Uint8Array> {
     for (let step = first; !step.done; step = (await pictures.next()) as typeof first) {
-      if (step.value.size !== size)
+      if (!sameSize(step.value, first.value))
         throw new InputError(
-          `${source.what}: pictures of ${size} and of ${step.value.size} pixels; an .npz has one size`,
+          `${source.what}: pictures of ${sizeText(first.value)} and of ${sizeText(step.value)} pixels; an .npz has one size`,
         );
       done += step.value.count;
       yield step.value.pixels;
     }
   };
-  const shape = [source.count, size, size, 3];
+  const shape = [source.count, height, width, 3];
   const part = { name: "arr_0", dtype: "uint8" as const, shape, data: counted };
   const written = writeFileAtomic(file, npzPieces([part], { crc: node.zlib.crc32 }));
   let ended = false;

@@ -34,6 +34,16 @@ describe("sources", () => {
     expect((await bytesFrom(some)).equals(data.pixels.subarray(0, 70 * 192))).toBe(true);
   });
 
+  test("an .npz of pictures that are no squares keeps height and width", async () => {
+    const file = join(folder, "wide.npz");
+    const wide = { ...data, width: 16, height: 4 }; // 8 x 8 pixels read as 4 rows of 16
+    for await (const _ of savePictures(datasetSource(wide), file));
+    const source = (await openSource(file)) as PictureSource;
+    const { value } = await source.pictures().next();
+    expect([value!.width, value!.height]).toEqual([16, 4]);
+    expect((await bytesFrom(source)).equals(data.pixels)).toBe(true);
+  });
+
   test("a folder gives its pictures, and names what it leaves out", async () => {
     for (let i = 0; i < 3; i++) {
       const picture = { width: 8, height: 8, channels: 3 as const, data: pixelsOf(data, i) };
@@ -43,9 +53,12 @@ describe("sources", () => {
     await writeFile(join(folder, "wide.png"), await encodePng(wide));
     await writeFile(join(folder, "broken.png"), "not a picture");
     const source = (await openSource(folder)) as PictureSource;
-    expect(source.count).toBe(3);
-    expect(source.notes.join()).toContain("2 left out");
-    expect((await bytesFrom(source)).equals(data.pixels.subarray(0, 3 * 192))).toBe(true);
+    expect(source.count).toBe(4);
+    expect(source.notes.join()).toContain("1 left out");
+    expect(source.notes.join()).toContain("1 of 4 are not square");
+    const bytes = await bytesFrom(source);
+    expect(bytes.subarray(0, 3 * 192).equals(data.pixels.subarray(0, 3 * 192))).toBe(true);
+    expect([...bytes.subarray(3 * 192)]).toEqual([...wide.data]);
     await expect(openSource(folder, { broken: "throw" })).rejects.toThrow("broken.png");
   });
 

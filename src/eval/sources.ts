@@ -10,6 +10,13 @@ import { node } from "../formats/builtins.node.ts";
 import { InputError } from "../formats/errors.ts";
 import { type FileByPath, fileByPath } from "../formats/node.ts";
 import { checkNpz, type NpzArray, readNpz } from "../formats/npz.ts";
+import {
+  pictureSize,
+  pixelCount,
+  type SizeOption,
+  sameSize,
+  sizeText,
+} from "../formats/picture-size.ts";
 import type { Var } from "../image/model.ts";
 import type { SampleOptions } from "../image/orders.ts";
 import { generate } from "../image/sampler.ts";
@@ -42,8 +49,8 @@ export interface StatisticsSource {
 export type Source = PictureSource | StatisticsSource;
 
 export interface SourceOptions {
-  /** Side of the pictures of a data set, pixels; default 64. */
-  readonly size?: number;
+  /** Of the pictures of a data set, in pixels; a number is the side of a square. Default 64. */
+  readonly size?: SizeOption;
   /** Split of a data set whose word names none. Default "test". */
   readonly split?: Split;
   /** At most so many pictures, from the first; default all. */
@@ -88,16 +95,16 @@ export async function openSource(spec: string, options: SourceOptions = {}): Pro
 /** Pictures of an opened data set, the first `count` of them. */
 export function datasetSource(data: ImageDataset, most?: number): PictureSource {
   const count = Math.min(most ?? data.count, data.count);
-  const bytes = data.pixels.subarray(0, count * data.size ** 2 * 3);
+  const bytes = data.pixels.subarray(0, count * pixelCount(data) * 3);
   const hash = node.crypto.createHash("sha256").update(bytes).digest("hex").slice(0, 16);
   const counts = [...classCounts(data)].filter((n) => n > 0).sort((a, b) => a - b);
   return {
     kind: "data set",
-    what: `${data.name}:${data.split}${count < data.count ? ` (the first ${count})` : ""}, ${data.size} pixels`,
+    what: `${data.name}:${data.split}${count < data.count ? ` (the first ${count})` : ""}, ${sizeText(data)} pixels`,
     count,
     key: `pixels ${hash}`,
     notes: [`${counts.length} classes of ${counts[0]} to ${counts.at(-1)} pictures`],
-    pictures: () => inParts({ count, size: data.size, pixels: bytes }, BATCH),
+    pictures: () => inParts({ count, ...pictureSize(data), pixels: bytes }, BATCH),
   };
 }
 
@@ -121,7 +128,7 @@ async function pictureFiles(folder: string): Promise<PictureFile[]> {
   return files;
 }
 
-/** Every picture as it is, without cropping; all square, each of its own size. */
+/** Every picture as it is, without cropping, each of its own size. */
 async function folderSource(
   folder: string,
   all: readonly PictureFile[],
@@ -129,12 +136,13 @@ async function folderSource(
 ): Promise<PictureSource> {
   const files = all.slice(0, most);
   const bad = new Map<string, string>();
+  const oblong = new Set<string>();
   const read = async ({ path }: PictureFile): Promise<PictureSet | undefined> => {
     try {
       const { width, height, channels, data } = await decodeRgb(await node.fs.readFile(path));
-      if (width !== height || channels !== 3)
-        throw new Error(`it is ${width}x${height}; want square pictures, crop them first`);
-      return { count: 1, size: width, pixels: data };
+      if (channels !== 3) throw new Error(`it has ${channels} channels, want 3`);
+      if (width !== height) oblong.add(path);
+      return { count: 1, width, height, pixels: data };
     } catch (error) {
       const reason = (error as Error).message.split("\n")[0]!;
       if (broken === "throw") throw new InputError(`${path}: ${reason}`, { path });
@@ -153,6 +161,10 @@ async function folderSource(
       broken: [...bad],
     });
   const notes: string[] = [];
+  if (oblong.size)
+    notes.push(
+      `${oblong.size} of ${usable.length} are not square: networks see them squeezed into a square`,
+    );
   const lossy = usable.filter(({ path }) => LOSSY.test(path)).length;
   if (lossy)
     notes.push(`${lossy} of ${usable.length} are JPEG: its artefacts move every figure; use PNG`);
@@ -183,13 +195,13 @@ async function folderSource(
 /** Neighbouring pictures of one size as one set. */
 function* together(sets: readonly PictureSet[]): Generator<PictureSet> {
   for (let at = 0; at < sets.length; ) {
-    const { size } = sets[at]!;
+    const { width, height } = sets[at]!;
     let end = at + 1;
-    while (end < sets.length && sets[end]!.size === size) end++;
-    const bytes = size * size * 3;
+    while (end < sets.length && sameSize(sets[end]!, sets[at]!)) end++;
+    const bytes = width * height * 3;
     const pixels = new Uint8Array((end - at) * bytes);
     for (let i = at; i < end; i++) pixels.set(sets[i]!.pixels, (i - at) * bytes);
-    yield { count: end - at, size, pixels };
+    yield { count: end - at, width, height, pixels };
     at = end;
   }
 }
@@ -221,9 +233,9 @@ function npzPictures(
 ): PictureSource {
   const { dtype, shape } = pictures;
   const [all, height, width, channels] = shape as [number, number, number, number];
-  if (dtype !== "uint8" || shape.length !== 4 || height !== width || channels !== 3 || all === 0)
+  if (dtype !== "uint8" || shape.length !== 4 || channels !== 3 || all === 0)
     throw new InputError(
-      `arr_0 is ${dtype} [${shape.join(", ")}]; want uint8 [N, H, H, 3] of square RGB pictures`,
+      `arr_0 is ${dtype} [${shape.join(", ")}]; want uint8 [N, H, W, 3] of RGB pictures`,
     );
   const count = Math.min(most ?? all, all);
   return {
@@ -237,7 +249,7 @@ function npzPictures(
       for (let at = 0; at < count; at += BATCH) {
         signal?.throwIfAborted();
         const end = Math.min(count, at + BATCH);
-        yield { count: end - at, size: height, pixels: await pictures.rows(at, end) };
+        yield { count: end - at, width, height, pixels: await pictures.rows(at, end) };
       }
     },
   };
@@ -319,7 +331,7 @@ export function modelSource(
       const { batch = 16 } = options;
       let waiting: PictureSet[] = [];
       for await (const { picture } of generate(model, { ...options, labels, batch, signal })) {
-        waiting.push({ count: 1, size: picture.width, pixels: picture.data });
+        waiting.push({ count: 1, ...pictureSize(picture), pixels: picture.data });
         if (waiting.length < batch) continue;
         yield* together(waiting);
         waiting = [];

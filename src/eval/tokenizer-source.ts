@@ -2,8 +2,10 @@
 
 import { InputError } from "../formats/errors.ts";
 import type { WeightMap } from "../formats/lazy.ts";
-import { imageSide, type VqvaeConfig } from "../image/config.ts";
+import { sameSize, sizeText } from "../formats/picture-size.ts";
+import type { VqvaeConfig } from "../image/config.ts";
 import { quantize } from "../image/quantizer.ts";
+import { imageSize } from "../image/scales.ts";
 import { toPictures } from "../image/sheet.ts";
 import { decode, encode } from "../image/vqvae.ts";
 import { bindConstants } from "../nn/bind.ts";
@@ -65,14 +67,14 @@ async function* rebuild(
   { config, weights }: TokenizerParts,
   { backend }: { backend: Backend },
 ): AsyncGenerator<{ before: PictureSet; after: PictureSet }> {
-  const side = imageSide(config);
+  const size = imageSize(config);
   const sessions = new Map<number, Awaited<ReturnType<Backend["compile"]>>>();
   const session = async (batch: number) => {
     const found = sessions.get(batch);
     if (found) return found;
     const g = createGraph("rebuild");
     const p = bindConstants(g, weights);
-    const images = add(mul(input(g, "pixels", [batch, 3, side, side]), 1 / 127.5), -1);
+    const images = add(mul(input(g, "pixels", [batch, 3, size.height, size.width]), 1 / 127.5), -1);
     const { fHats } = quantize(encode(images, p, config), p, config);
     output(g, "rebuilt", clip(decode(fHats.at(-1)!, p, config), -1, 1));
     const made = await backend.compile(g);
@@ -81,9 +83,9 @@ async function* rebuild(
   };
   try {
     for await (const set of pictures) {
-      if (set.size !== side)
+      if (!sameSize(set, size))
         throw new InputError(
-          `pictures have ${set.size} pixels, the tokenizer wants ${side}; give --size ${side}, or pictures of that size`,
+          `pictures have ${sizeText(set)} pixels, the tokenizer wants ${sizeText(size)}; give --size ${sizeText(size)}, or pictures of that size`,
         );
       for await (const before of inParts(set, 32)) {
         const results = await (await session(before.count)).run({ pixels: planes(before) });

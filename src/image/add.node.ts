@@ -5,7 +5,7 @@ import { InputError } from "../formats/errors.ts";
 import { readWeights, type WeightMap } from "../formats/lazy.ts";
 import { openTensorFile } from "../formats/node.ts";
 import { hashSteps } from "../formats/sha256.node.ts";
-import { checkPair, imageSide, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { checkPair, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { NESTED } from "./model.ts";
 import { noteConfig, readNote } from "./note.ts";
@@ -16,6 +16,7 @@ import {
   type RegisteredFile,
   writeAdded,
 } from "./registry.node.ts";
+import { imageSize, type PatchNum } from "./scales.ts";
 
 /** What a file holds, told from names and shapes. A checkpoint of the official trainer holds both. */
 export interface Holdings {
@@ -91,7 +92,7 @@ export async function* addModel(
       }
     }
     const { depth, classes } = transformer;
-    const facts = { depth, classes, size: imageSide(tokenizer) };
+    const facts = { depth, classes, size: imageSize(tokenizer) };
     const model = { name, files: { var: places.var!, vqvae: places.vqvae! }, ...facts };
     await writeAdded(model);
     yield { state: "added", ...model };
@@ -105,12 +106,12 @@ async function configOf(kind: "var", path: string): Promise<VarConfig>;
 async function configOf(
   kind: "vqvae",
   path: string,
-  patchNums: readonly number[],
+  patchNums: readonly PatchNum[],
 ): Promise<VqvaeConfig>;
 async function configOf(
   kind: "var" | "vqvae",
   path: string,
-  patchNums?: readonly number[],
+  patchNums?: readonly PatchNum[],
 ): Promise<VarConfig | VqvaeConfig> {
   const found = await holdings(path);
   const config = found[kind];

@@ -9,6 +9,7 @@ import type { Var } from "./model.ts";
 import type { Order } from "./orders.ts";
 import { rowsOf, stack } from "./rows.ts";
 import { guide } from "./sampling.ts";
+import { mapTokens } from "./scales.ts";
 
 /** What the transformer needs of some pictures, and what it keeps of them from scale to scale. */
 export interface Batch {
@@ -36,7 +37,7 @@ export async function startBatch(model: Var, orders: readonly Order[]): Promise<
   const { start, ...modulation } = await classRows(model.knownClasses, labels, (missing) =>
     model.runOnce("class", { labels: missing }),
   );
-  const T = Math.max(...config.patchNums) ** 2;
+  const T = mapTokens(config.patchNums.at(-1)!);
   return {
     orders,
     copies,

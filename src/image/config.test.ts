@@ -2,22 +2,9 @@
 
 import { describe, expect, test } from "vitest";
 import { InputError } from "../formats/errors.ts";
-import {
-  checkImageSize,
-  checkPair,
-  dropPathRates,
-  imageSide,
-  labVqvaeConfig,
-  latentSide,
-  PATCH_NUMS,
-  patchNumsFor,
-  patchSize,
-  scaleStarts,
-  tokenCount,
-  varConfig,
-  vqvaeConfig,
-} from "./config.ts";
+import { checkPair, dropPathRates, varConfig, vqvaeConfig } from "./config.ts";
 import { samplingFlops, trainingFlops } from "./cost.ts";
+import { checkImageSize, PATCH_NUMS } from "./scales.ts";
 import { vqvaeFlops } from "./vqvae-layout.ts";
 
 test("everything follows from depth", () => {
@@ -37,28 +24,6 @@ test("an option given as undefined means its default", () => {
 test("drop path rises evenly from nothing to its full rate", () => {
   expect(dropPathRates(varConfig(3, { dropPath: 0.2 }))).toEqual([0, 0.1, 0.2]);
   expect(dropPathRates(varConfig(1))).toEqual([0]);
-});
-
-test("sides, tokens and scale boundaries of the models in use", () => {
-  expect(Object.values(PATCH_NUMS).map((patchNums) => tokenCount({ patchNums }))).toEqual([
-    30, 155, 680, 2240, 9451,
-  ]);
-  for (const [side, patchNums] of Object.entries(PATCH_NUMS))
-    expect(latentSide({ patchNums })).toBe(+side);
-  expect(imageSide(vqvaeConfig())).toBe(256);
-  expect([imageSide(labVqvaeConfig()), patchSize(labVqvaeConfig())]).toEqual([64, 8]);
-  expect(scaleStarts([1, 2, 3])).toEqual([0, 1, 5, 14]);
-});
-
-test("scales for a size are the list in use, or one that rises to it", () => {
-  expect(patchNumsFor(64, 8)).toBe(PATCH_NUMS[8]);
-  for (let side = 1; side < 80; side++) {
-    const list = patchNumsFor(side * 8, 8);
-    expect(list[0]).toBe(1);
-    expect(list.at(-1)).toBe(side);
-    expect([...list].sort((a, b) => a - b)).toEqual(list);
-    expect(new Set(list).size).toBe(list.length);
-  }
 });
 
 test("configurations are frozen, their lists too", () => {
@@ -187,7 +152,7 @@ describe("cost", () => {
   });
 
   test("the official tokenizer costs what was measured, at both sizes", () => {
-    const at = (side: number) => vqvaeFlops(vqvaeConfig(), { side });
+    const at = (size: number) => vqvaeFlops(vqvaeConfig(), { size });
     expect(giga(at(256).decode)).toBe("393.7");
     expect(giga(at(256).encode)).toBe("215.1");
     expect(giga(at(512).decode, 0)).toBe("1583");

@@ -1,15 +1,7 @@
 /** The dials of the tokenizer (VQVAE) and of the transformer (VAR), and what follows from them. Holds no weights. */
 
 import { InputError } from "../formats/errors.ts";
-
-/** Sides of the square token maps that are in use, coarse to fine, by the side of the latent map. */
-export const PATCH_NUMS: Readonly<Record<number, readonly number[]>> = Object.freeze({
-  4: [1, 2, 3, 4],
-  8: [1, 2, 3, 4, 5, 6, 8], // our 64-pixel models, f = 8
-  16: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], // official, 256 pixels
-  32: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32], // official, 512 pixels
-  64: [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64], // official list for 1024 pixels; no model was released
-});
+import { checkPatchNums, PATCH_NUMS, type PatchNum, scalesText } from "./scales.ts";
 
 /** The multi-scale VQVAE. Paper: VAR (arXiv 2404.02905), section 3.2 and appendix. */
 export interface VqvaeConfig {
@@ -29,8 +21,8 @@ export interface VqvaeConfig {
   readonly latent: number;
   /** V: entries of the codebook. */
   readonly codes: number;
-  /** Sides of the token maps, coarse to fine; the last is the side of the latent map. */
-  readonly patchNums: readonly number[];
+  /** Shapes of the token maps, coarse to fine; the last is the shape of the latent map. */
+  readonly patchNums: readonly PatchNum[];
   /** How scales share the phi convolutions: `phis` convolutions chosen by nearness, one for all, or one per scale. */
   readonly phiSharing: "partial" | "shared" | "each";
   /** Number of phi convolutions. */
@@ -56,7 +48,7 @@ export interface VarConfig {
   readonly mlpRatio: number;
   /** Classes without the extra "no class" row. */
   readonly classes: number;
-  readonly patchNums: readonly number[];
+  readonly patchNums: readonly PatchNum[];
   /** V: codes of the tokenizer. */
   readonly codes: number;
   /** Channels of the tokenizer's latent map. */
@@ -145,76 +137,44 @@ export const labVqvaeConfig = (overrides: Partial<VqvaeConfig> = {}): VqvaeConfi
     ...definedOnly(overrides),
   });
 
-/** Pixels per latent cell along one side: f. */
-export const patchSize = ({ chMult }: Pick<VqvaeConfig, "chMult">): number =>
-  2 ** (chMult.length - 1);
-
-/** Side of the latent map. */
-export const latentSide = ({ patchNums }: { readonly patchNums: readonly number[] }): number =>
-  patchNums.at(-1)!;
-
-/** Side of the images in pixels. */
-export const imageSide = (config: Pick<VqvaeConfig, "chMult" | "patchNums">): number =>
-  patchSize(config) * latentSide(config);
-
-/** L: tokens of one image over all scales. */
-export const tokenCount = ({ patchNums }: { readonly patchNums: readonly number[] }): number =>
-  patchNums.reduce((sum, pn) => sum + pn * pn, 0);
-
-/** First position of each scale in the token sequence, and L at the end: K + 1 numbers. */
-export function scaleStarts(patchNums: readonly number[]): number[] {
-  const starts = [0];
-  for (const pn of patchNums) starts.push(starts.at(-1)! + pn * pn);
-  return starts;
-}
-
 /** Drop-path rate of each block: evenly from 0 to `dropPath`. */
 export const dropPathRates = ({ depth, dropPath }: VarConfig): number[] =>
   Array.from({ length: depth }, (_, i) => (depth === 1 ? 0 : (dropPath * i) / (depth - 1)));
 
-/**
- * The token-map sides for images of `size` pixels: the list in use for that latent side, or one that grows by about
- * a quarter per scale.
- * @throws InputError when `size` is not a multiple of the patch
- */
-export function patchNumsFor(size: number, patch: number): readonly number[] {
-  checkImageSize(size, patch);
-  const side = size / patch;
-  if (PATCH_NUMS[side] !== undefined) return PATCH_NUMS[side];
-  const sides = [side]; // backwards, as the fine end has to be met
-  while (sides[0]! > 1) sides.unshift(Math.min(sides[0]! - 1, Math.round(sides[0]! / 1.25)));
-  return sides;
-}
-
-/** @throws InputError unless `size` pixels are a whole number of patches, at least one. */
-export function checkImageSize(size: number, patch: number): void {
-  if (Number.isInteger(size) && size > 0 && size % patch === 0) return;
-  const low = Math.max(patch, Math.floor(size / patch) * patch);
-  const near = Number.isFinite(low) && size > low ? `${low} or ${low + patch}` : `${patch}`;
+/** @throws InputError unless the transformer reads and writes the tokens of this tokenizer. */
+export function checkPair(transformer: VarConfig, tokenizer: VqvaeConfig): void {
+  const different = differentDial(transformer, tokenizer);
+  if (!different) return;
+  const { key, values } = different;
   throw new InputError(
-    `image size ${size} is not a multiple of the tokenizer's patch of ${patch} pixels; use ${near}`,
-    { size, patch },
+    `transformer and tokenizer do not fit: ${key} is ${values[0]} in the transformer and ${values[1]} in the tokenizer; use the tokenizer it was trained with`,
+    { key, transformer: transformer[key], tokenizer: tokenizer[key] },
   );
 }
 
-/** @throws InputError unless the transformer reads and writes the tokens of this tokenizer. */
-export function checkPair(transformer: VarConfig, tokenizer: VqvaeConfig): void {
-  for (const key of ["codes", "latent", "patchNums"] as const) {
-    const [got, wanted] = [String(transformer[key]), String(tokenizer[key])];
-    if (got !== wanted) {
-      throw new InputError(
-        `transformer and tokenizer do not fit: ${key} is ${got} in the transformer and ${wanted} in the tokenizer; use the tokenizer it was trained with`,
-        { key, transformer: transformer[key], tokenizer: tokenizer[key] },
-      );
-    }
-  }
+/** The dials that a model shares with the tokenizer whose tokens it draws. */
+type Shared = Pick<VqvaeConfig, "codes" | "latent" | "patchNums">;
+
+/** The first shared dial that differs, with both values as text; undefined where two fit. */
+export function differentDial(
+  model: Shared,
+  tokenizer: Shared,
+): { key: keyof Shared; values: readonly [string, string] } | undefined {
+  const text = ({ codes, latent, patchNums }: Shared) => ({
+    codes: `${codes}`,
+    latent: `${latent}`,
+    patchNums: scalesText(patchNums),
+  });
+  const [a, b] = [text(model), text(tokenizer)];
+  const key = (["codes", "latent", "patchNums"] as const).find((name) => a[name] !== b[name]);
+  return key && { key, values: [a[key], b[key]] };
 }
 
 /** Checks a configuration from outside. @throws InputError @returns the same, frozen */
 export function checkVarConfig(config: VarConfig): VarConfig {
   if (config.patchNums[0] !== 1)
     throw new InputError(
-      `patchNums [${config.patchNums.join(", ")}] do not start at 1, and the class stands for the first token of a VAR; use a tokenizer whose first map is one token`,
+      `patchNums [${scalesText(config.patchNums)}] do not start at 1, and the class stands for the first token of a VAR; use a tokenizer whose first map is one token`,
       { patchNums: config.patchNums },
     );
   return checkTransformerConfig(config);
@@ -223,7 +183,7 @@ export function checkVarConfig(config: VarConfig): VarConfig {
 /** The same for a transformer that reads its tokens in another order: `patchNums` may be one map. @throws InputError */
 export function checkTransformerConfig(config: VarConfig): VarConfig {
   checkWhole(config, ["depth", "width", "heads", "classes", "codes", "latent"]);
-  checkPatchNums(config.patchNums);
+  const patchNums = checkPatchNums(config.patchNums);
   checkRange(config, ["dropPath", "labelDrop"], [0, 1]);
   if (config.sharedAdaLN && !config.adaLN)
     throw new InputError("sharedAdaLN shares what adaLN false leaves out; set one of them", {
@@ -243,15 +203,15 @@ export function checkTransformerConfig(config: VarConfig): VarConfig {
       { width, mlpRatio },
     );
   }
-  return Object.freeze({ ...config, patchNums: Object.freeze([...config.patchNums]) });
+  return Object.freeze({ ...config, patchNums });
 }
 
 /** Checks a configuration from outside. @throws InputError @returns the same, frozen */
 export function checkVqvaeConfig(config: VqvaeConfig): VqvaeConfig {
   checkWhole(config, ["channels", "resBlocks", "groups", "latent", "codes", "phis"]);
-  checkPatchNums(config.patchNums);
+  const patchNums = checkPatchNums(config.patchNums);
   checkRange(config, ["quantResi"], [0, 1]);
-  const { channels, chMult, groups, phiSharing, phis, patchNums } = config;
+  const { channels, chMult, groups, phiSharing, phis } = config;
   if (chMult.length === 0) throw new InputError("chMult is empty; give one number per level");
   for (const mult of chMult) {
     const wide = channels * mult;
@@ -269,20 +229,7 @@ export function checkVqvaeConfig(config: VqvaeConfig): VqvaeConfig {
       { phis, phiSharing },
     );
   }
-  return Object.freeze({
-    ...config,
-    chMult: Object.freeze([...chMult]),
-    patchNums: Object.freeze([...patchNums]),
-  });
-}
-
-function checkPatchNums(patchNums: readonly number[]): void {
-  const rising = patchNums.every((pn, k) => Number.isInteger(pn) && pn > (patchNums[k - 1] ?? 0));
-  if ((patchNums[0] === 1 || patchNums.length === 1) && rising) return;
-  throw new InputError(
-    `patchNums [${patchNums.join(", ")}] must be whole numbers that start at 1, rise, and end at the side of the latent map, as in [${PATCH_NUMS[8]!.join(", ")}], or that side alone for a tokenizer of one scale`,
-    { patchNums },
-  );
+  return Object.freeze({ ...config, chMult: Object.freeze([...chMult]), patchNums });
 }
 
 function checkWhole<T>(config: T, keys: readonly (keyof T & string)[]): void {

@@ -1,6 +1,7 @@
 /** What a transformer costs: floating-point operations (2 per multiply-add) of sampling and of training. Times nothing. */
 
-import { scaleStarts, tokenCount, type VarConfig } from "./config.ts";
+import type { VarConfig } from "./config.ts";
+import { mapTokens, scaleStarts, tokenCount } from "./scales.ts";
 
 /** FLOPs by part. Norms, softmax and activations do not count. */
 export interface VarFlops {
@@ -32,7 +33,7 @@ export function samplingFlops(
   const scales = config.patchNums.map((pn, k) =>
     passFlops(config, {
       rows,
-      tokens: pn * pn,
+      tokens: mapTokens(pn),
       keys: starts[k + 1]!,
       modulate: k === 0 || !cacheAdaLN,
     }),

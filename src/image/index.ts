@@ -1,19 +1,11 @@
 /** The public names of image: the models' dials, layouts and costs, quantizer matrices, the sampler. */
 
 export {
-  checkImageSize,
   checkPair,
   checkVarConfig,
   checkVqvaeConfig,
   dropPathRates,
-  imageSide,
   labVqvaeConfig,
-  latentSide,
-  PATCH_NUMS,
-  patchNumsFor,
-  patchSize,
-  scaleStarts,
-  tokenCount,
   type VarConfig,
   type VqvaeConfig,
   varConfig,
@@ -114,6 +106,16 @@ export {
   smoothTemperature,
   smoothVectors,
 } from "./sampling.ts";
+export {
+  checkImageSize,
+  imageSize,
+  latentShape,
+  PATCH_NUMS,
+  patchNumsFor,
+  patchSize,
+  scaleStarts,
+  tokenCount,
+} from "./scales.ts";
 export { type Picture, sheet, toPictures } from "./sheet.ts";
 export { blockCausalMask, decays, scaleOfToken, varSpecs } from "./var-layout.ts";
 export {

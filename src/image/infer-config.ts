@@ -2,14 +2,8 @@
 
 import type { TypedArray } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import {
-  PATCH_NUMS,
-  tokenCount,
-  type VarConfig,
-  type VqvaeConfig,
-  varConfig,
-  vqvaeConfig,
-} from "./config.ts";
+import { type VarConfig, type VqvaeConfig, varConfig, vqvaeConfig } from "./config.ts";
+import { PATCH_NUMS, type PatchNum, scalesText, tokenCount } from "./scales.ts";
 
 /** Names with shapes, as a header gives them; the data is used where present. A `TensorMap` is one. */
 export type Shapes = ReadonlyMap<
@@ -19,8 +13,8 @@ export type Shapes = ReadonlyMap<
 
 /** What shapes cannot tell. */
 export interface InferOptions {
-  /** Sides of the token maps, e.g. from the file's metadata; found from the file where possible. */
-  readonly patchNums?: readonly number[];
+  /** Shapes of the token maps, e.g. from the file's metadata; found from the file where possible. */
+  readonly patchNums?: readonly PatchNum[];
   /** What the file is, for errors; default "checkpoint". */
   readonly what?: string;
 }
@@ -72,7 +66,7 @@ export function inferVarConfig(
   });
   if (config.patchNums.length !== scales || tokenCount(config) !== tokens) {
     throw new InputError(
-      `${what} has ${scales} scales and ${tokens} tokens, patchNums [${config.patchNums.join(", ")}] mean ${config.patchNums.length} and ${tokenCount(config)}; give the patchNums it was trained with`,
+      `${what} has ${scales} scales and ${tokens} tokens, patchNums [${scalesText(config.patchNums)}] mean ${config.patchNums.length} and ${tokenCount(config)}; give the patchNums it was trained with`,
       { scales, tokens, patchNums: config.patchNums },
     );
   }

@@ -11,6 +11,7 @@ import {
   nextOf,
   pastOf,
 } from "./kv-cache.ts";
+import { tokenCount } from "./scales.ts";
 
 const config = varConfig(2, { patchNums: [1, 2, 3, 4], width: 32, heads: 2 });
 
@@ -45,7 +46,7 @@ test("the last scale writes all blocks' keys into one place, and all values into
   const next = lastOf(cache, k, 2);
   const like = nextOf(cache, 0, 2);
   expect(Object.keys(next).sort()).toEqual(Object.keys(like).sort());
-  const all = config.patchNums.reduce((sum, side) => sum + side ** 2, 0);
+  const all = tokenCount(config);
   for (const { shape } of Object.values(next))
     expect(shape).toEqual([2, config.heads, all, config.width / config.heads]);
   const places = (kind: string) =>

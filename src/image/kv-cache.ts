@@ -2,7 +2,8 @@
 
 import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Tensors } from "../tensor/backend.ts";
-import { scaleStarts, type VarConfig } from "./config.ts";
+import type { VarConfig } from "./config.ts";
+import { scaleStarts } from "./scales.ts";
 
 /** Names of a block's keys and values: inputs `past.*`, outputs `next.*`. */
 export const cacheNames = (block: number): [string, string] => [`k.${block}`, `v.${block}`];

@@ -10,13 +10,13 @@ import { countParams, initWeights, type ParamSpec } from "../nn/spec.ts";
 import { rng } from "../tensor/rng.ts";
 import {
   labVqvaeConfig,
-  PATCH_NUMS,
   type VarConfig,
   type VqvaeConfig,
   varConfig,
   vqvaeConfig,
 } from "./config.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
+import { PATCH_NUMS } from "./scales.ts";
 import { blockCausalMask, scaleOfToken, varSpecs } from "./var-layout.ts";
 import { checkVqvaeWeights, phiNames, vaeLevels, vqvaeSpecs } from "./vqvae-layout.ts";
 

@@ -1,6 +1,7 @@
 /** The memory that drawing takes, estimated from the sizes of a model, and the batch that fits into it. Measures nothing. */
 
-import { imageSide, scaleStarts, type VarConfig, type VqvaeConfig } from "./config.ts";
+import type { VarConfig, VqvaeConfig } from "./config.ts";
+import { imageSize, mapTokens, scaleStarts } from "./scales.ts";
 
 /** Both halves of a model. */
 export interface DrawnModel {
@@ -13,8 +14,10 @@ export interface DrawnModel {
 
 const FLOAT = 4;
 /** Bytes of an image of the full size with all its channels, as the decoder holds several. */
-const imageBytes = (tokenizer: VqvaeConfig): number =>
-  FLOAT * tokenizer.channels * imageSide(tokenizer) ** 2;
+function imageBytes(tokenizer: VqvaeConfig): number {
+  const { width, height } = imageSize(tokenizer);
+  return FLOAT * tokenizer.channels * width * height;
+}
 
 /** Images of more bytes together leave the processor's caches. */
 const TOGETHER = 2 ** 25;
@@ -40,7 +43,7 @@ export function pictureBytes(
   const rows = guided ? 2 : 1;
   const starts = scaleStarts(patchNums);
   const all = starts.at(-1)!;
-  const T = patchNums.at(-1)! ** 2;
+  const T = mapTokens(patchNums.at(-1)!);
   const cached = 2 * depth * rows * width * ((starts.at(-2) ?? 0) + (starts.at(-3) ?? 0));
   const attention = 2 * rows * heads * T * all + 2 * rows * width * all;
   const hidden = 2 * rows * T * mlpRatio * width;
@@ -60,7 +63,7 @@ export function fastestBatch(
   { config: { patchNums, width } }: Pick<DrawnModel, "config">,
   { guided = true }: { guided?: boolean } = {},
 ): number {
-  const rows = (guided ? 2 : 1) * Math.max(...patchNums) ** 2;
+  const rows = (guided ? 2 : 1) * mapTokens(patchNums.at(-1)!);
   return Math.max(1, Math.min(MOST, Math.floor(MOST_NUMBERS / (rows * width))));
 }
 

@@ -45,13 +45,13 @@ test("two safetensors files are a model, and it tells what it is", async () => {
   expect(model.labels).toEqual(classes);
   expect(model.config).toEqual(config);
   expect(model.tokenizer).toEqual(tokenizer);
-  expect(model).toMatchObject({ size: 4, patchNums: [1, 2] });
+  expect([model.size, model.patchNums]).toEqual([{ width: 4, height: 4 }, [1, 2]]);
   expect(model.info).toMatchObject({
     depth: 1,
     width: 64,
     classes: 3,
     codes: 128,
-    size: 4,
+    size: { width: 4, height: 4 },
     tokens: 5,
   });
 });
@@ -244,7 +244,7 @@ sharedTest(
       heads: 4,
       classes: 10,
       codes: 64,
-      size: 64,
+      size: { width: 64, height: 64 },
     });
     expect(model.labels[3]).toBe("class 3");
     const ids: number[] = [];

@@ -10,6 +10,7 @@ import {
   type WeightMap,
   weightBytes,
 } from "../formats/lazy.ts";
+import type { PictureSize } from "../formats/picture-size.ts";
 import { readPth } from "../formats/pth.ts";
 import { dequantizeLazily } from "../formats/quantize.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
@@ -26,7 +27,7 @@ import {
 import type { Graph } from "../tensor/graph.ts";
 import { decoderRanges } from "./calibrate.ts";
 import type { KnownClasses } from "./conditioning.ts";
-import { checkPair, imageSide, tokenCount, type VarConfig, type VqvaeConfig } from "./config.ts";
+import { checkPair, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "./drawing.ts";
 import { inferVarConfig, inferVqvaeConfig, modelKind } from "./infer-config.ts";
 import { freeKvCache, type KvLender } from "./kv-cache.ts";
@@ -38,6 +39,7 @@ import {
   type PrecisionChoice,
   resolvePrecision,
 } from "./precision.ts";
+import { imageSize, type PatchNum, tokenCount } from "./scales.ts";
 import { varSpecs } from "./var-layout.ts";
 import {
   advanceGraph,
@@ -69,8 +71,8 @@ export interface LoadOptions extends BackendOptions {
   threads?: number;
   /** Names of the classes, for files that hold none. */
   labels?: readonly string[];
-  /** Sides of the token maps, for files that do not tell them. */
-  patchNums?: readonly number[];
+  /** Shapes of the token maps, for files that do not tell them. */
+  patchNums?: readonly PatchNum[];
   /** "int8" is faster and takes less memory, at some loss of quality; "auto" is that where it pays. Default "fp32". */
   precision?: PrecisionChoice;
   /**
@@ -87,8 +89,8 @@ export interface VarInfo {
   readonly heads: number;
   readonly classes: number;
   readonly codes: number;
-  /** Pixels along one side. */
-  readonly size: number;
+  /** Of the pictures, in pixels. */
+  readonly size: PictureSize;
   /** Tokens of one picture over all scales. */
   readonly tokens: number;
   readonly parameters: { readonly transformer: number; readonly tokenizer: number };
@@ -152,13 +154,13 @@ export class Var {
     this.codebook = parts.tokenizerWeights.get(CODEBOOK) as Tensor;
   }
 
-  /** Side of the pictures in pixels. */
-  get size(): number {
-    return imageSide(this.tokenizer);
+  /** Of the pictures, in pixels. */
+  get size(): PictureSize {
+    return imageSize(this.tokenizer);
   }
 
-  /** Sides of the token maps, coarse to fine. */
-  get patchNums(): readonly number[] {
+  /** Shapes of the token maps, coarse to fine. */
+  get patchNums(): readonly PatchNum[] {
     return this.config.patchNums;
   }
 
@@ -349,7 +351,10 @@ function varConfigOf({ tensors, note, what }: Opened, { patchNums }: LoadOptions
     : inferVarConfig(tensors, { patchNums, what });
 }
 
-function vqvaeConfigOf({ tensors, note, what }: Opened, patchNums: readonly number[]): VqvaeConfig {
+function vqvaeConfigOf(
+  { tensors, note, what }: Opened,
+  patchNums: readonly PatchNum[],
+): VqvaeConfig {
   return note
     ? noteConfig(note, { kind: "vqvae", what })
     : inferVqvaeConfig(tensors, { patchNums, what });

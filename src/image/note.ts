@@ -5,13 +5,13 @@ import { type Json, parseJson } from "../formats/json.ts";
 import {
   checkVarConfig,
   checkVqvaeConfig,
-  tokenCount,
   type VarConfig,
   type VqvaeConfig,
   varConfig,
   vqvaeConfig,
 } from "./config.ts";
 import { type Drawing, readDrawing } from "./drawing.ts";
+import { type PatchNum, tokenCount } from "./scales.ts";
 
 /** Metadata key of the note. */
 export const NOTE = "underpaint";
@@ -132,12 +132,17 @@ export function noteConfig(
   return checkVqvaeConfig(whole as unknown as VqvaeConfig);
 }
 
+/** Lists hold sides, or in `patchNums` heights with widths. */
+const isPatchNum = (value: unknown): value is PatchNum =>
+  Array.isArray(value)
+    ? value.length === 2 && value.every(Number.isFinite)
+    : Number.isFinite(value);
+
 const SHARINGS: readonly unknown[] = ["partial", "shared", "each"];
 
 /** Whether a value from outside is of the type of the default. */
 function sameKind(value: unknown, like: unknown): boolean {
-  if (Array.isArray(like))
-    return Array.isArray(value) && value.every((v) => typeof v === "number" && Number.isFinite(v));
+  if (Array.isArray(like)) return Array.isArray(value) && value.every(isPatchNum);
   if (typeof like === "string") return SHARINGS.includes(value); // phiSharing is the only text
   return typeof value === typeof like;
 }

@@ -3,8 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { BYTES, sizeOf } from "../formats/dtype.ts";
 import type { ParamSpec } from "../nn/spec.ts";
-import { PATCH_NUMS, varConfig, vqvaeConfig } from "./config.ts";
+import { varConfig, vqvaeConfig } from "./config.ts";
 import { OFFICIAL_MODELS, officialSources, plausibleSize } from "./official.ts";
+import { PATCH_NUMS } from "./scales.ts";
 import { varSpecs } from "./var-layout.ts";
 import { vqvaeSpecs } from "./vqvae-layout.ts";
 

@@ -89,7 +89,8 @@ describe("resizing", () => {
       seen++;
       const make = kind === "area" ? areaMatrix : bicubicMatrix;
       const source = tensors.get(kind === "area" ? `interp.x${from}` : `interp.bicubic.in${from}`)!;
-      const ours = resizeMaps(make(Number(from), Number(to)), source.data as Float32Array);
+      const matrix = make(Number(from), Number(to));
+      const ours = resizeMaps([matrix, matrix], source.data as Float32Array);
       expect(ours.length).toBe(data.length);
       for (const [i, v] of ours.entries()) {
         expect(Math.abs(v - Number(data[i])), `${name}[${i}]`).toBeLessThan(1e-6);
@@ -109,14 +110,16 @@ describe("masks", () => {
         force_gt_per_scale: Record<string, number[][]>;
       };
       for (const [pn, rows] of Object.entries(force_gt_per_scale)) {
-        expect([...maskAtScale(mask16.flat(), 16, Number(pn))], `side ${pn}`).toEqual(rows.flat());
+        expect([...maskAtScale(mask16.flat(), [16, 16], Number(pn))], `side ${pn}`).toEqual(
+          rows.flat(),
+        );
       }
     },
   );
 
   test("exactly one half generates, and the first scale is always kept", () => {
-    expect([...maskAtScale([1, 0, 1, 0], 2, 1)]).toEqual([1]);
+    expect([...maskAtScale([1, 0, 1, 0], [2, 2], 1)]).toEqual([1]);
     const halves = Array.from({ length: 16 }, (_, i) => i % 2);
-    expect([...maskAtScale(halves, 4, 2)]).toEqual([0, 0, 0, 0]);
+    expect([...maskAtScale(halves, [4, 4], 2)]).toEqual([0, 0, 0, 0]);
   });
 });

@@ -1,10 +1,11 @@
 /** The constant matrices of the multi-scale quantizer: resizing as matrix products. Runs no graph, holds no weights. */
 
 import type { Tensor } from "../formats/dtype.ts";
+import { mapShape, mapTokens, type PatchNum } from "./scales.ts";
 
 /**
- * A resize along one axis is a matrix product: for a square map X of side `from`, resized = M X M^T with M [to, from].
- * All rows sum to 1.
+ * A resize along one axis is a matrix product: resized = M X N^T with M [to, from] along y and N along x. All rows
+ * sum to 1.
  */
 function matrix(
   to: number,
@@ -60,29 +61,36 @@ export function bilinearMatrix(from: number, to: number): Tensor {
 }
 
 /**
- * M X M^T for square maps on the host, in float64; the graph does the same with two matrix products.
- * @param maps [n, from, from] flat @returns [n, to, to] flat
+ * M X N^T for maps on the host, in float64; the graph does the same with two matrix products.
+ * @param along M [H, h] along y, N [W, w] along x @param maps [n, h, w] flat @returns [n, H, W] flat
  */
-export function resizeMaps(m: Tensor, maps: ArrayLike<number>): Float32Array {
-  const [to, from] = m.shape as [number, number];
-  const weights = m.data as Float32Array;
-  const count = maps.length / (from * from);
-  const out = new Float32Array(count * to * to);
-  const half = new Float64Array(to * from);
+export function resizeMaps(
+  along: readonly [Tensor, Tensor],
+  maps: ArrayLike<number>,
+): Float32Array {
+  const [H, h] = along[0].shape as [number, number];
+  const [W, w] = along[1].shape as [number, number];
+  const [rows, columns] = along.map(({ data }) => data as Float32Array) as [
+    Float32Array,
+    Float32Array,
+  ];
+  const count = maps.length / (h * w);
+  const out = new Float32Array(count * H * W);
+  const half = new Float64Array(H * w);
   for (let n = 0; n < count; n++) {
-    const base = n * from * from;
-    for (let i = 0; i < to; i++) {
-      for (let x = 0; x < from; x++) {
+    const base = n * h * w;
+    for (let i = 0; i < H; i++) {
+      for (let x = 0; x < w; x++) {
         let sum = 0;
-        for (let y = 0; y < from; y++) sum += weights[i * from + y]! * maps[base + y * from + x]!;
-        half[i * from + x] = sum;
+        for (let y = 0; y < h; y++) sum += rows[i * h + y]! * maps[base + y * w + x]!;
+        half[i * w + x] = sum;
       }
     }
-    for (let i = 0; i < to; i++) {
-      for (let j = 0; j < to; j++) {
+    for (let i = 0; i < H; i++) {
+      for (let j = 0; j < W; j++) {
         let sum = 0;
-        for (let x = 0; x < from; x++) sum += half[i * from + x]! * weights[j * from + x]!;
-        out[(n * to + i) * to + j] = sum;
+        for (let x = 0; x < w; x++) sum += half[i * w + x]! * columns[j * w + x]!;
+        out[(n * H + i) * W + j] = sum;
       }
     }
   }
@@ -110,11 +118,17 @@ export function phiIndex(scales: number, phis: number): number[] {
 
 /**
  * Where an edit keeps the given picture at one scale: the mask resized bilinearly, compared with one half.
- * The 1x1 scale is always kept, as it decides the whole picture.
- * @param mask [side, side] flat, 1 keep, 0 generate @returns [pn, pn] flat of 0 and 1
+ * Maps of up to three tokens are always kept, as they decide the whole picture.
+ * @param mask 1 keep, 0 generate, flat @param shape the mask's
+ * @returns the map `pn`, flat, of 0 and 1
  */
-export function maskAtScale(mask: ArrayLike<number>, side: number, pn: number): Uint8Array {
-  if (pn * pn <= 3) return new Uint8Array(pn * pn).fill(1);
-  const soft = resizeMaps(bilinearMatrix(side, pn), mask);
+export function maskAtScale(
+  mask: ArrayLike<number>,
+  [h, w]: readonly [height: number, width: number],
+  pn: PatchNum,
+): Uint8Array {
+  if (mapTokens(pn) <= 3) return new Uint8Array(mapTokens(pn)).fill(1);
+  const [toHeight, toWidth] = mapShape(pn);
+  const soft = resizeMaps([bilinearMatrix(h, toHeight), bilinearMatrix(w, toWidth)], mask);
   return Uint8Array.from(soft, (v) => (v > 0.5 ? 1 : 0));
 }

@@ -29,23 +29,26 @@ import {
   transpose,
 } from "../tensor/ops.ts";
 import { type Dim, staticShape } from "../tensor/shape.ts";
-import { latentSide, scaleStarts, type VqvaeConfig } from "./config.ts";
+import type { VqvaeConfig } from "./config.ts";
 import { areaMatrix, bicubicMatrix, phiIndex } from "./quantizer-math.ts";
+import { latentShape, mapShape, mapTokens, type PatchNum, scaleStarts } from "./scales.ts";
 import { phiNames } from "./vqvae-layout.ts";
 
 /**
- * Resizes square maps with a matrix [to, from] along x, then along y: the reference's order, so that rounding stays
- * near its own. B C from from -> B C to to.
+ * Resizes maps with a matrix [from, to] along x, then along y: the reference's order, so that rounding stays near its
+ * own. B C h w -> B C pn.
  */
-function resize(x: Value, kind: "area" | "bicubic", to: number): Value {
-  const from = x.shape[2] as number;
-  if (from === to) return x;
-  const m = sharedConstant(x.graph, `${kind} ${from} ${to}`, () =>
-    transposed((kind === "area" ? areaMatrix : bicubicMatrix)(from, to)),
-  ); // from to
+function resize(x: Value, kind: "area" | "bicubic", pn: PatchNum): Value {
+  const [, , h, w] = x.shape as [Dim, number, number, number];
+  const [toHeight, toWidth] = mapShape(pn);
+  const along = (from: number, to: number) =>
+    sharedConstant(x.graph, `${kind} ${from} ${to}`, () =>
+      transposed((kind === "area" ? areaMatrix : bicubicMatrix)(from, to)),
+    ); // from to
   // Maps on the left make each product one large one; matrices on the left would be many tiny ones.
   const swap = (v: Value) => transpose(v, [0, 1, 3, 2]);
-  return swap(matmul(swap(matmul(x, m)), m));
+  const wide = w === toWidth ? x : matmul(x, along(w, toWidth));
+  return h === toHeight ? wide : swap(matmul(swap(wide), along(h, toHeight)));
 }
 
 function transposed({ shape, data }: Tensor): Tensor {
@@ -56,7 +59,7 @@ function transposed({ shape, data }: Tensor): Tensor {
   return { dtype: "float32", shape: [columns, rows], data: out };
 }
 
-/** The phi convolution of scale `k`: (1 - q)·h + q·conv(h). B C N N. */
+/** The phi convolution of scale `k`: (1 - q)·h + q·conv(h). B C h w. */
 function phi(h: Value, p: Bind, { k, config }: { k: number; config: VqvaeConfig }): Value {
   const names = phiNames(config);
   if (names.length === 0) return h;
@@ -71,20 +74,20 @@ function phi(h: Value, p: Bind, { k, config }: { k: number; config: VqvaeConfig 
   );
 }
 
-/** Codes of one scale to what they add to fHat. ids B pn² -> B C N N. */
+/** Codes of one scale to what they add to fHat. ids B T -> B C h w. */
 const contribution = (ids: Value, p: Bind, at: { k: number; config: VqvaeConfig }): Value =>
   spread(embedding(p("quantize.embedding.weight"), ids), p, at);
 
-/** Code vectors of one scale to what they add to fHat: to a map, enlarged, through phi. rows B pn² C. */
+/** Code vectors of one scale to what they add to fHat: to a map, enlarged, through phi. rows B T C. */
 export function spread(rows: Value, p: Bind, at: { k: number; config: VqvaeConfig }): Value {
   const { k, config } = at;
   const pn = config.patchNums[k]!;
-  return phi(resize(toMap(rows, pn), "bicubic", latentSide(config)), p, at);
+  return phi(resize(toMap(rows, pn), "bicubic", latentShape(config)), p, at);
 }
 
-/** B pn² C -> B C pn pn. */
-const toMap = (rows: Value, pn: number): Value =>
-  reshape(transpose(rows, [0, 2, 1]), [rows.shape[0]!, rows.shape[2]!, pn, pn]);
+/** B T C -> B C pn. */
+const toMap = (rows: Value, pn: PatchNum): Value =>
+  reshape(transpose(rows, [0, 2, 1]), [rows.shape[0]!, rows.shape[2]!, ...mapShape(pn)]);
 
 /** Nearest code of each row: by distance, or by cosine with `usingZnorm`. z N C -> ids N (int64). */
 function nearestCodes(z: Value, p: Bind, { usingZnorm }: VqvaeConfig): Value {
@@ -96,15 +99,15 @@ function nearestCodes(z: Value, p: Bind, { usingZnorm }: VqvaeConfig): Value {
 }
 
 export interface Quantized {
-  /** Token ids of each scale, coarse to fine: B pn² (int64). */
+  /** Token ids of each scale, coarse to fine: B T (int64). */
   readonly ids: Value[];
-  /** fHat after each scale: B C N N. */
+  /** fHat after each scale: B C h w. */
   readonly fHats: Value[];
-  /** What was quantized at each scale, as rows: B·pn² C. */
+  /** What was quantized at each scale, as rows: B·T C. */
   readonly z: Value[];
 }
 
-/** The codes that are taken for the nearest ones at scale k. ids B pn² -> B pn² */
+/** The codes that are taken for the nearest ones at scale k. ids B T -> B T */
 export type Misread = (ids: Value, k: number) => Value;
 
 export interface QuantizeOptions {
@@ -114,7 +117,7 @@ export interface QuantizeOptions {
   readonly keep?: Value;
 }
 
-/** Feature map to tokens: at each scale quantize what the coarser ones left over. f B C N N. */
+/** Feature map to tokens: at each scale quantize what the coarser ones left over. f B C h w. */
 export function quantize(
   f: Value,
   p: Bind,
@@ -128,10 +131,8 @@ export function quantize(
   let fHat: Value | undefined;
   for (const [k, pn] of patchNums.entries()) {
     const h = withScope(f.graph, `scale.${k}`, () => {
-      const small = resize(residual, "area", pn); // B C pn pn
-      const rows = transpose(reshape(small, [B, latent, pn * pn]), [0, 2, 1]); // B pn² C
-      const z = reshape(rows, [B * pn * pn, latent]);
-      const ids = reshape(stopGradient(nearestCodes(z, p, config)), [B, pn * pn]);
+      const z = reshape(nextInput(residual, pn), [B * mapTokens(pn), latent]);
+      const ids = reshape(stopGradient(nearestCodes(z, p, config)), [B, mapTokens(pn)]);
       out.z.push(z);
       out.ids.push(ids);
       const own = contribution(misread ? misread(ids, k) : ids, p, { k, config });
@@ -165,12 +166,12 @@ export function quantizeForTraining(
   return { ...quantized, fHat, loss };
 }
 
-/** fHat after each scale from all tokens of an image in a row. ids B L -> K of B C N N. */
+/** fHat after each scale from all tokens of an image in a row. ids B L -> K of B C h w. */
 export function fHatsFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value[] {
   const starts = scaleStarts(config.patchNums);
   return config.patchNums.reduce<Value[]>((fHats, _, k) => {
     const h = withScope(ids.graph, `scale.${k}`, () => {
-      const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B pn²
+      const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B T
       return contribution(own, p, { k, config });
     });
     fHats.push(k ? add(fHats[k - 1]!, h) : h);
@@ -180,23 +181,23 @@ export function fHatsFromIds(ids: Value, p: Bind, config: VqvaeConfig): Value[] 
 
 /**
  * fHat after each scale at that scale's own size, enlarged from scale to scale: pictures that grow, for show. The
- * official code calls it experimental (`all_to_max_scale=False`). ids B L -> K of B C pn pn.
+ * official code calls it experimental (`all_to_max_scale=False`). ids B L -> K of B C pn.
  */
 export function growingFHats(ids: Value, p: Bind, config: VqvaeConfig): Value[] {
   const starts = scaleStarts(config.patchNums);
   return config.patchNums.reduce<Value[]>((fHats, pn, k) => {
-    const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B pn²
-    const rows = embedding(p("quantize.embedding.weight"), own); // B pn² C
+    const own = slice(ids, { axis: 1, start: starts[k]!, end: starts[k + 1]! }); // B T
+    const rows = embedding(p("quantize.embedding.weight"), own); // B T C
     const h = phi(toMap(rows, pn), p, { k, config });
     fHats.push(k ? add(resize(fHats[k - 1]!, "bicubic", pn), h) : h);
     return fHats;
   }, []);
 }
 
-/** What the transformer reads for the next scale: fHat shrunk to its size, as rows. B C N N -> B pn² C. */
-export function nextInput(fHat: Value, pn: number): Value {
-  const [B, C] = fHat.shape as [Dim, number];
-  return transpose(reshape(resize(fHat, "area", pn), [B, C, pn * pn]), [0, 2, 1]);
+/** A map shrunk to the shape of a scale, as rows: what the transformer reads of fHat. B C h w -> B T C. */
+export function nextInput(map: Value, pn: PatchNum): Value {
+  const [B, C] = map.shape as [Dim, number];
+  return transpose(reshape(resize(map, "area", pn), [B, C, mapTokens(pn)]), [0, 2, 1]);
 }
 
 /** Teacher-forced transformer input for scales 1 and up, from all tokens. ids B L -> B L-1 C. */

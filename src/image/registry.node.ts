@@ -6,6 +6,7 @@ import { InputError } from "../formats/errors.ts";
 import { type Json, parseJson } from "../formats/json.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { removeParts } from "../formats/part.node.ts";
+import { type PictureSize, pictureSize } from "../formats/picture-size.ts";
 import { isSha256 } from "../formats/sha256.node.ts";
 import { embeddedModels } from "./embedded.node.ts";
 import { OFFICIAL_MODELS, type OfficialFile, type OfficialModel } from "./official.ts";
@@ -30,8 +31,8 @@ export interface RegisteredModel {
   readonly source: "pulled" | "added";
   readonly files: { readonly var: RegisteredFile; readonly vqvae: RegisteredFile };
   readonly depth: number;
-  /** Side of the pictures in pixels. */
-  readonly size: number;
+  /** Of the pictures, in pixels. */
+  readonly size: PictureSize;
   readonly classes: number;
 }
 
@@ -91,7 +92,7 @@ function pulledModel(model: OfficialModel): RegisteredModel | undefined {
     source: "pulled",
     files: { var: files.var, vqvae: files.vqvae },
     depth,
-    size,
+    size: pictureSize(size),
     classes,
   };
 }
@@ -153,10 +154,19 @@ function addedModel(name: string): RegisteredModel {
     if (!(file instanceof Map) || typeof place !== "string") throw damaged(path);
     return { path: place, ...fileRecord(file, path) };
   });
-  if (typeof depth !== "number" || typeof size !== "number" || typeof classes !== "number")
-    throw damaged(path);
+  if (typeof depth !== "number" || typeof classes !== "number") throw damaged(path);
   const places = { var: transformer!, vqvae: vqvae! };
-  return { name, source: "added", files: places, depth, size, classes };
+  return { name, source: "added", files: places, depth, size: notedSize(size, path), classes };
+}
+
+/** A side, as notes had it first, or width and height. */
+function notedSize(size: Json | undefined, path: string): PictureSize {
+  if (typeof size === "number") return pictureSize(size);
+  const [width, height] = ["width", "height"].map((key) =>
+    size instanceof Map ? size.get(key) : undefined,
+  );
+  if (typeof width !== "number" || typeof height !== "number") throw damaged(path);
+  return { width, height };
 }
 
 const damaged = (path: string): InputError =>

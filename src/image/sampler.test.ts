@@ -11,11 +11,11 @@ import { grad } from "../tensor/grad.ts";
 import { createGraph, input, output } from "../tensor/graph.ts";
 import { mul, slice, square, sum } from "../tensor/ops.ts";
 import { rng } from "../tensor/rng.ts";
-import { scaleStarts, tokenCount } from "./config.ts";
 import type { Var } from "./model.ts";
 import type { SampleOptions } from "./orders.ts";
 import { inputFromIds } from "./quantizer.ts";
 import { generate, sample } from "./sampler.ts";
+import { type PatchNum, scaleStarts, tokenCount } from "./scales.ts";
 import { trainingLogits } from "./var.ts";
 
 let opened: Promise<Var> | undefined;
@@ -28,10 +28,10 @@ afterAll(async () => (await opened)?.release());
 describe("a picture", () => {
   test("comes scale by scale, with tokens, latent map and pixels", async () => {
     const all = await steps(await model(), { label: "food/noto", count: 2, seed: 3 });
-    expect(all.map(({ scale, of, side }) => [scale, of, side])).toEqual([
-      [0, 3, 1],
-      [1, 3, 2],
-      [2, 3, 3],
+    expect(all.map(({ scale, of, shape }) => [scale, of, ...shape])).toEqual([
+      [0, 3, 1, 1],
+      [1, 3, 2, 2],
+      [2, 3, 3, 3],
     ]);
     expect(all[1]!.ids.shape).toEqual([2, 4]);
     expect(all[1]!.classes).toEqual([1, 1]);
@@ -185,7 +185,12 @@ test("sampling with cached keys and values equals teacher-forced recomputation a
     headWidth: fc.constantFrom(4, 8, 24, 40),
     attnL2Norm: fc.boolean(),
     norms: fc.constantFrom({}, { sharedAdaLN: true }, { adaLN: false }),
-    patchNums: fc.constantFrom([1], [1, 2], [1, 2, 4], [1, 3, 4, 5]),
+    patchNums: fc.constantFrom<readonly PatchNum[]>(
+      [1],
+      [1, 2, 4],
+      [1, 3, 4, 5],
+      [1, [1, 2], [3, 4]],
+    ),
     codes: fc.integer({ min: 2, max: 40 }),
     classes: fc.integer({ min: 1, max: 4 }),
     seed: fc.nat(1000),

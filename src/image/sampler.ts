@@ -2,7 +2,6 @@
 
 import type { Tensor } from "../formats/dtype.ts";
 import { type Batch, scaleLogits, startBatch } from "./batch.ts";
-import { latentSide } from "./config.ts";
 import { decodedTogether, fastestBatch } from "./memory.ts";
 import type { Var } from "./model.ts";
 import {
@@ -17,6 +16,7 @@ import {
 } from "./orders.ts";
 import { float, rowsOf, stack } from "./rows.ts";
 import { drawTokens, scaleRatio, smoothVectors } from "./sampling.ts";
+import { latentShape, mapShape, mapTokens } from "./scales.ts";
 import { type Picture, toPictures } from "./sheet.ts";
 
 /** All pictures after one scale. */
@@ -25,15 +25,15 @@ export interface ScaleStep {
   readonly scale: number;
   /** K: how many scales there are. */
   readonly of: number;
-  /** Side of this scale's token map. */
-  readonly side: number;
+  /** Of this scale's token map. */
+  readonly shape: readonly [height: number, width: number];
   /** Class number of each picture; the number of classes means "no class". */
   readonly classes: readonly number[];
-  /** Drawn tokens: count side² (int64). */
+  /** Drawn tokens: count T (int64). */
   readonly ids: Tensor;
-  /** The latent map so far: count C N N. */
+  /** The latent map so far: count C h w. */
   readonly fHat: Tensor;
-  /** The pictures so far, in [0, 1]: count 3 S S. Decoded when asked. */
+  /** The pictures so far, in [0, 1]: count 3 H W. Decoded when asked. */
   images(): Promise<Tensor>;
   /** The same as 8-bit RGB. */
   pictures(): Promise<Picture[]>;
@@ -79,7 +79,7 @@ export async function* drawOrders(
     batches.push(await started(model, orders.slice(at, at + batch)));
   const classes = orders.map(({ label }) => label);
   try {
-    for (const [scale, side] of model.patchNums.entries()) {
+    for (const [scale, pn] of model.patchNums.entries()) {
       for (const each of batches) {
         signal?.throwIfAborted();
         await runScale(model, each, scale);
@@ -90,7 +90,7 @@ export async function* drawOrders(
       yield {
         scale,
         of: K,
-        side,
+        shape: mapShape(pn),
         classes,
         ids: stack(batches.map((each) => each.ids)),
         fHat,
@@ -101,6 +101,12 @@ export async function* drawOrders(
   } finally {
     for (const { batch: left } of batches) left.loan.end(); // where the caller stopped early
   }
+}
+
+/** Tokens of picture i at one scale, row by row. */
+export function idsOf({ ids: { shape, data } }: Pick<ScaleStep, "ids">, i: number): number[] {
+  const T = shape[1]!;
+  return Array.from(data.subarray(i * T, (i + 1) * T) as BigInt64Array, Number);
 }
 
 export interface Generated {
@@ -128,15 +134,13 @@ export async function* generate(
     const last = steps.at(-1)!;
     const pictures = await last.pictures();
     for (const [i, picture] of pictures.entries()) {
-      const ids = steps.flatMap(({ ids: { data }, side }) =>
-        Array.from(data.subarray(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array, Number),
-      );
+      const ids = steps.flatMap((step) => idsOf(step, i));
       yield { index: first + at + i, label: last.classes[i]!, ids: Int32Array.from(ids), picture };
     }
   }
 }
 
-/** fHat to pictures in [-1, 1], a batch at a time, or less where pictures are large. n C N N -> n 3 S S. */
+/** fHat to pictures in [-1, 1], a batch at a time, or less where pictures are large. n C h w -> n 3 H W. */
 export async function decodeMaps(
   model: Var,
   fHat: Tensor,
@@ -170,14 +174,13 @@ interface Progress {
 async function started(model: Var, orders: readonly Order[]): Promise<Progress> {
   const given = orders.map((order) => model.patchNums.map((_, k) => order.given?.(k)));
   const drawn = (k: number) => given.some((scales) => scales[k]?.keep.includes(0) ?? true);
-  const N = latentSide(model.tokenizer);
   return {
     batch: await startBatch(model, orders),
     given,
     lastDrawn: model.patchNums.findLastIndex((_, k) => drawn(k)),
     x: undefined,
     ids: { dtype: "int64", shape: [orders.length, 0], data: new BigInt64Array(0) },
-    fHat: float([orders.length, model.tokenizer.latent, N, N]),
+    fHat: float([orders.length, model.tokenizer.latent, ...latentShape(model.tokenizer)]),
   };
 }
 
@@ -201,7 +204,7 @@ function drawRows(
   { k, logits }: { k: number; logits: Float32Array | undefined },
 ): { ids: Tensor; rows: Tensor } {
   const { codes, latent } = model.tokenizer;
-  const T = model.patchNums[k]! ** 2;
+  const T = mapTokens(model.patchNums[k]!);
   const ids = new BigInt64Array(orders.length * T);
   const data = new Float32Array(orders.length * T * latent);
   for (const [i, order] of orders.entries()) {
@@ -220,7 +223,7 @@ function drawRows(
 function drawScale(model: Var, order: Order, { k, logits, given }: ScaleOf): Drawn {
   const { latent: C } = model.tokenizer;
   const codebook = model.codebook.data as Float32Array;
-  const T = model.patchNums[k]! ** 2;
+  const T = mapTokens(model.patchNums[k]!);
   const ids = new Int32Array(T);
   const rows = new Float32Array(T * C);
   const lay = (t: number, vector: Float32Array) => rows.set(vector, t * C);

@@ -35,23 +35,26 @@ export interface SheetOptions {
   zoom?: number;
 }
 
-/** Pictures side by side on white. Cells are as large as the largest picture; smaller ones are enlarged by pixels. */
+/** Pictures side by side on white. Cells are as wide and high as any picture; smaller ones are enlarged by pixels. */
 export function sheet(
   pictures: readonly Picture[],
   { columns = Math.ceil(Math.sqrt(pictures.length)), gap = 2, zoom = 1 }: SheetOptions = {},
 ): Picture {
   const rows = Math.ceil(pictures.length / columns);
-  const cell = zoom * Math.max(1, ...pictures.map((p) => Math.max(p.width, p.height)));
-  const width = columns * (cell + gap) + gap;
-  const height = rows * (cell + gap) + gap;
+  const cell = {
+    width: zoom * Math.max(1, ...pictures.map((p) => p.width)),
+    height: zoom * Math.max(1, ...pictures.map((p) => p.height)),
+  };
+  const width = columns * (cell.width + gap) + gap;
+  const height = rows * (cell.height + gap) + gap;
   const data = new Uint8Array(width * height * 3).fill(255);
   pictures.forEach((picture, i) => {
-    const left = gap + (i % columns) * (cell + gap);
-    const top = gap + Math.floor(i / columns) * (cell + gap);
-    for (let y = 0; y < cell; y++) {
-      const sourceY = Math.floor((y * picture.height) / cell);
-      for (let x = 0; x < cell; x++) {
-        const from = (sourceY * picture.width + Math.floor((x * picture.width) / cell)) * 3;
+    const left = gap + (i % columns) * (cell.width + gap);
+    const top = gap + Math.floor(i / columns) * (cell.height + gap);
+    for (let y = 0; y < cell.height; y++) {
+      const sourceY = Math.floor((y * picture.height) / cell.height);
+      for (let x = 0; x < cell.width; x++) {
+        const from = (sourceY * picture.width + Math.floor((x * picture.width) / cell.width)) * 3;
         const to = ((top + y) * width + left + x) * 3;
         for (let c = 0; c < 3; c++) data[to + c] = picture.data[from + c]!;
       }

@@ -2,7 +2,8 @@
 
 import type { Tensor } from "../formats/dtype.ts";
 import type { Init, ParamSpec } from "../nn/spec.ts";
-import { scaleStarts, tokenCount, type VarConfig } from "./config.ts";
+import type { VarConfig } from "./config.ts";
+import { mapTokens, type PatchNum, scaleStarts, tokenCount } from "./scales.ts";
 
 /** Parameters whose name contains one of these are never decayed; the official trainer's list. */
 const NO_DECAY = [
@@ -94,15 +95,15 @@ export function varSpecs(config: VarConfig): ParamSpec[] {
 }
 
 /** The scale of each token. [1, L] int64 */
-export function scaleOfToken(patchNums: readonly number[]): Tensor {
+export function scaleOfToken(patchNums: readonly PatchNum[]): Tensor {
   const data = BigInt64Array.from(
-    patchNums.flatMap((pn, k) => new Array<bigint>(pn * pn).fill(BigInt(k))),
+    patchNums.flatMap((pn, k) => new Array<bigint>(mapTokens(pn)).fill(BigInt(k))),
   );
   return { dtype: "int64", shape: [1, data.length], data };
 }
 
 /** The training mask: 0 where the query's scale is the key's or finer, else -infinity. [1, 1, L, L] */
-export function blockCausalMask(patchNums: readonly number[]): Tensor {
+export function blockCausalMask(patchNums: readonly PatchNum[]): Tensor {
   const starts = scaleStarts(patchNums);
   const L = starts.at(-1)!;
   const data = new Float32Array(L * L);

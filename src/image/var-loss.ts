@@ -20,14 +20,9 @@ import {
 } from "../tensor/ops.ts";
 import type { Rng } from "../tensor/rng.ts";
 import { staticShape } from "../tensor/shape.ts";
-import {
-  dropPathRates,
-  scaleStarts,
-  tokenCount,
-  type VarConfig,
-  type VqvaeConfig,
-} from "./config.ts";
+import { dropPathRates, type VarConfig, type VqvaeConfig } from "./config.ts";
 import { inputFromIds } from "./quantizer.ts";
+import { mapTokens, type PatchNum, scaleStarts, scalesText, tokenCount } from "./scales.ts";
 import { trainingLogits } from "./var.ts";
 
 export interface VarBatch {
@@ -112,19 +107,19 @@ const last = (x: Value): Value => reshape(slice(x, { axis: 0, start: -1 }), []);
 
 /** Mean over the batch and over the tokens of each scale. B L -> K */
 function scaleMeans(x: Value, { patchNums }: VarConfig): Value {
-  const average = sharedConstant(x.graph, `scale means ${patchNums}`, () =>
+  const average = sharedConstant(x.graph, `scale means ${scalesText(patchNums)}`, () =>
     scaleAverages(patchNums),
   );
   return reshape(matmul(mean(x, { axes: [0], keepDims: true }), average), [patchNums.length]);
 }
 
 /** Column k averages the tokens of scale k. L K */
-function scaleAverages(patchNums: readonly number[]): Tensor {
+function scaleAverages(patchNums: readonly PatchNum[]): Tensor {
   const starts = scaleStarts(patchNums);
   const [L, K] = [starts.at(-1)!, patchNums.length];
   const data = new Float32Array(L * K);
   for (const [k, pn] of patchNums.entries())
-    for (let t = starts[k]!; t < starts[k + 1]!; t++) data[t * K + k] = 1 / (pn * pn);
+    for (let t = starts[k]!; t < starts[k + 1]!; t++) data[t * K + k] = 1 / mapTokens(pn);
   return { dtype: "float32", shape: [L, K], data };
 }
 

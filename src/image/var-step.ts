@@ -5,10 +5,11 @@ import { type Bind, bindConstants } from "../nn/bind.ts";
 import { linear } from "../nn/layers.ts";
 import { createGraph, type Graph, input, output, type Value, withScope } from "../tensor/graph.ts";
 import { add, clip, concat, mul, reshape, slice } from "../tensor/ops.ts";
-import { imageSide, latentSide, type VarConfig, type VqvaeConfig } from "./config.ts";
+import type { VarConfig, VqvaeConfig } from "./config.ts";
 import { cacheNames } from "./kv-cache.ts";
 import type { Precision } from "./precision.ts";
 import { nextInput, quantize, spread } from "./quantizer.ts";
+import { imageSize, latentShape, mapTokens } from "./scales.ts";
 import {
   condition,
   embedMaps,
@@ -113,15 +114,14 @@ export function headGraph({ config, weights }: VarParts): Graph {
 
 /**
  * From the chosen code vectors of scale k to what the next scale reads.
- * rows B pn² latent, before (fHat) B latent N N -> `fHat` after this scale and, but for the last, `x` B T C.
+ * rows B T latent, before (fHat) B latent h w -> `fHat` after this scale and, but for the last, `x` B T C.
  */
 export function advanceGraph(parts: VarParts, k: number): Graph {
   const { config, weights, tokenizer, tokenizerWeights } = parts;
   const { patchNums, latent } = tokenizer;
-  const [N, pn] = [latentSide(tokenizer), patchNums[k]!];
   const g = createGraph(`advance ${k}`);
-  const rows = input(g, "rows", ["B", pn * pn, latent]);
-  const before = input(g, "before", ["B", latent, N, N]);
+  const rows = input(g, "rows", ["B", mapTokens(patchNums[k]!), latent]);
+  const before = input(g, "before", ["B", latent, ...latentShape(tokenizer)]);
   const vae = bindConstants(g, tokenizerWeights);
   const fHat = add(
     before,
@@ -136,30 +136,28 @@ export function advanceGraph(parts: VarParts, k: number): Graph {
   return g;
 }
 
-/** A picture to its feature map. image 1 3 S S in [-1, 1] -> `f` 1 latent N N. */
+/** A picture to its feature map. image 1 3 H W in [-1, 1] -> `f` 1 latent h w. */
 export function encodeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
-  const side = imageSide(tokenizer);
+  const { width, height } = imageSize(tokenizer);
   const g = createGraph("encode");
-  const image = input(g, "image", [1, 3, side, side]);
+  const image = input(g, "image", [1, 3, height, width]);
   output(g, "f", encode(image, bindConstants(g, tokenizerWeights), tokenizer));
   return g;
 }
 
-/** A feature map to its tokens, coarse to fine. f 1 latent N N -> `ids` 1 L. */
+/** A feature map to its tokens, coarse to fine. f 1 latent h w -> `ids` 1 L. */
 export function quantizeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
-  const N = latentSide(tokenizer);
   const g = createGraph("quantize");
-  const f = input(g, "f", [1, tokenizer.latent, N, N]);
+  const f = input(g, "f", [1, tokenizer.latent, ...latentShape(tokenizer)]);
   const { ids } = quantize(f, bindConstants(g, tokenizerWeights), tokenizer);
   output(g, "ids", concat(ids, 1));
   return g;
 }
 
-/** fHat to pictures in [-1, 1]. B latent N N -> `image` B 3 S S. */
+/** fHat to pictures in [-1, 1]. B latent h w -> `image` B 3 H W. */
 export function decodeGraph({ tokenizer, tokenizerWeights }: VarParts): Graph {
-  const N = latentSide(tokenizer);
   const g = createGraph("decode");
-  const fHat = input(g, "fHat", ["B", tokenizer.latent, N, N]);
+  const fHat = input(g, "fHat", ["B", tokenizer.latent, ...latentShape(tokenizer)]);
   output(g, "image", clip(decode(fHat, bindConstants(g, tokenizerWeights), tokenizer), -1, 1));
   return g;
 }

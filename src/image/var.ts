@@ -29,7 +29,8 @@ import {
   transpose,
 } from "../tensor/ops.ts";
 import type { Dim } from "../tensor/shape.ts";
-import { scaleStarts, type VarConfig } from "./config.ts";
+import type { VarConfig } from "./config.ts";
+import { scaleStarts, scalesText } from "./scales.ts";
 import { blockCausalMask, scaleOfToken } from "./var-layout.ts";
 
 /** What the class says to every layer. Six per block: gamma1, gamma2, scale1, scale2, shift1, shift2. */
@@ -202,7 +203,9 @@ export const head = (y: Value, p: Bind): Value => inScope(y, p, "head", (q) => l
 
 /** What is added to tokens by their place: learned positions plus the embedding of their scale. 1 L C */
 export function positions(g: Graph, p: Bind, { patchNums }: VarConfig): Value {
-  const scales = sharedConstant(g, `scale of token ${patchNums}`, () => scaleOfToken(patchNums)); // 1 L
+  const scales = sharedConstant(g, `scale of token ${scalesText(patchNums)}`, () =>
+    scaleOfToken(patchNums),
+  ); // 1 L
   return add(p("pos_1LC"), embedding(p("lvl_embed.weight"), scales));
 }
 
@@ -240,7 +243,7 @@ export function trainingLogits(
   const g = input.graph;
   const cond = condition(labels, p); // B C
   const tokens = concat([startToken(cond, p), embedMaps(input, p)], 1); // B L C
-  const mask = sharedConstant(g, `block-causal mask ${config.patchNums}`, () =>
+  const mask = sharedConstant(g, `block-causal mask ${scalesText(config.patchNums)}`, () =>
     blockCausalMask(config.patchNums),
   );
   const { y } = transformer(add(tokens, positions(g, p, config)), p, {

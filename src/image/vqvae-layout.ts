@@ -2,8 +2,10 @@
 
 import { sizeOf, type Tensor } from "../formats/dtype.ts";
 import type { Weight } from "../formats/lazy.ts";
+import { pictureSize, type SizeOption } from "../formats/picture-size.ts";
 import { checkWeights, type Init, type ParamSpec } from "../nn/spec.ts";
-import { latentSide, type VqvaeConfig } from "./config.ts";
+import type { VqvaeConfig } from "./config.ts";
+import { imageSize } from "./scales.ts";
 
 /** One resolution of the encoder or the decoder. */
 export interface VaeLevel {
@@ -134,11 +136,12 @@ export function checkVqvaeWeights<W extends Weight = Tensor>(
   return checkWeights(vqvaeSpecs(config), rest, options);
 }
 
-/** Multiply-adds x 2 of the convolutions and attentions for one square image; norms and activations do not count. */
+/** Multiply-adds x 2 of the convolutions and attentions for one image; norms and activations do not count. */
 export function vqvaeFlops(
   config: VqvaeConfig,
-  { side = latentSide(config) * 2 ** (config.chMult.length - 1) }: { side?: number } = {},
+  { size = imageSize(config) }: { size?: SizeOption } = {},
 ): { encode: number; decode: number; train: number } {
+  const { width, height } = pictureSize(size);
   const { encoder, decoder } = vaeLevels(config);
   const attending = [...encoder, ...decoder]
     .filter((part) => part.attention)
@@ -148,7 +151,7 @@ export function vqvaeFlops(
   for (const { name, shape } of vqvaeSpecs(config)) {
     if (shape.length !== 4 || name.includes("quant_resi")) continue; // only convolutions, and phi is thousandths
     const half = name.startsWith("encoder.") || name.startsWith("quant_conv") ? "encode" : "decode";
-    const cells = (side / 2 ** levelOf(name, deepest)) ** 2;
+    const cells = (width * height) / 4 ** levelOf(name, deepest);
     total[half] += 2 * cells * sizeOf(shape);
     if (name.endsWith("qkv.weight")) total[half] += 4 * cells * cells * shape[1]!; // q k^T, then times v
   }

@@ -1,6 +1,8 @@
 /** The model card: measured facts in, Markdown out. Measures nothing and reads no files. */
 
 import type { Attribution } from "../data/index.ts";
+import type { PictureSize } from "../formats/picture-size.ts";
+import { mapText, type PatchNum, scalesText } from "../image/scales.ts";
 import type { CurveFigure } from "./curves.ts";
 import type { Effort } from "./metrics.ts";
 import type { Closeness } from "./nearest.ts";
@@ -42,9 +44,9 @@ export interface NearestFacts {
 
 export interface CardFacts {
   readonly name: string;
-  /** Pixels along one side. */
-  readonly size: number;
-  readonly patchNums: readonly number[];
+  /** Of the pictures, in pixels. */
+  readonly size: PictureSize;
+  readonly patchNums: readonly PatchNum[];
   readonly codes: number;
   readonly classes: readonly string[];
   readonly attribution: readonly Attribution[];
@@ -121,7 +123,7 @@ const introduction = ({ name, size, patchNums, codes, tokenizer, transformer }: 
 
 <!-- Written by scripts/embed-model.ts, every number by measurement. Do not edit: run it again. -->
 
-A VAR model that draws pictures of ${size} x ${size} pixels from a class name. A tokenizer (multi-scale VQVAE, ${whole(tokenizer.parameters)} parameters) turns a picture into token maps of sides ${patchNums.join(", ")} with ${whole(codes)} codes; a transformer (${whole(transformer.parameters)} parameters) predicts each map from the coarser ones and the class. Method: Tian et al. 2024, Visual Autoregressive Modeling, arXiv 2404.02905.
+A VAR model that draws pictures of ${size.width} x ${size.height} pixels from a class name. A tokenizer (multi-scale VQVAE, ${whole(tokenizer.parameters)} parameters) turns a picture into token maps of sides ${scalesText(patchNums)} with ${whole(codes)} codes; a transformer (${whole(transformer.parameters)} parameters) predicts each map from the coarser ones and the class. Method: Tian et al. 2024, Visual Autoregressive Modeling, arXiv 2404.02905.
 
 ${table(
   ["file", "holds", "stored as", "size"],
@@ -172,7 +174,7 @@ ${table(
   }),
 )}
 
-The pictures come from these sources. They are not part of this package; they were resized to ${size} x ${size} pixels on white and randomly varied for training.
+The pictures come from these sources. They are not part of this package; they were resized to ${size.width} x ${size.height} pixels on white and randomly varied for training.
 
 ${
   attribution.length > 0
@@ -197,8 +199,8 @@ Use of the codebook on the training split. Perplexity is the number of equally f
 
 ${table(
   ["scale", "tokens", "codes that occur", "share", "perplexity"],
-  use.map(({ side, tokens, used, perplexity }) => [
-    side === undefined ? "all" : `${side} x ${side}`,
+  use.map(({ pn, tokens, used, perplexity }) => [
+    pn === undefined ? "all" : mapText(pn),
     whole(tokens),
     whole(used),
     percent(used / codes),
@@ -306,6 +308,6 @@ ${table(
 
 const limits = ({ size, attribution, classes }: CardFacts) => `## Use and limits
 
-Meant for trying Underpaint, for tests, lessons and small decorations. It knows ${plural(classes.length)} and nothing else: no text, no photographs, no size but ${size} x ${size} pixels. Its data set is small, so samples may look like pictures it learnt, as measured above; fine detail is limited by the tokenizer's PSNR. Do not present samples as official emoji${attribution.length > 0 ? ` of ${attribution.map(({ name }) => name.split(",")[0]).join(", ")}` : ""}. Pictures of people carry the choices of those who drew them.`;
+Meant for trying Underpaint, for tests, lessons and small decorations. It knows ${plural(classes.length)} and nothing else: no text, no photographs, no size but ${size.width} x ${size.height} pixels. Its data set is small, so samples may look like pictures it learnt, as measured above; fine detail is limited by the tokenizer's PSNR. Do not present samples as official emoji${attribution.length > 0 ? ` of ${attribution.map(({ name }) => name.split(",")[0]).join(", ")}` : ""}. Pictures of people carry the choices of those who drew them.`;
 
 const plural = (n: number): string => (n === 1 ? "1 class" : `${whole(n)} classes`);

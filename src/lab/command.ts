@@ -1,6 +1,7 @@
 /** From a run's recipe back to the command that starts it, and to a table for people. Runs nothing. */
 
 import { labVqvaeConfig, varConfig } from "../image/config.ts";
+import { type PatchNum, scalesText } from "../image/scales.ts";
 import { VAR_RECIPE } from "../train/var.ts";
 import { VQVAE_RECIPE } from "../train/vqvae-recipe.ts";
 import { shellWord } from "./shell-word.ts";
@@ -92,6 +93,8 @@ function flagsOf(key: string, value: unknown): string[] {
     return ["--weight-decay", String(value[0]), "--weight-decay-end", String(value[1])];
   if (key === "from") return ["--from", shellWord((value as { file: string }).file)];
   if (key === "network") return networkFlags(value as { name: string; hash: string });
+  if (key === "patchNums")
+    return ["--patch-nums", scalesText(value as PatchNum[]).replaceAll(" ", "")];
   if (key === "usingZnorm") return ["--cosine"];
   if (value === false) return [`--no-${kebab(key)}`];
   if (value === true) return [`--${kebab(key)}`];
@@ -108,7 +111,10 @@ function networkFlags({ name, hash }: { name: string; hash: string }): string[] 
 export function recipeRows(recipe: Recipe): [name: string, value: string][] {
   const { own, augment, model } = settingsOf(recipe);
   const rows = (group: Recipe, prefix: string) =>
-    Object.entries(group).map(([key, value]): [string, string] => [prefix + key, shown(value)]);
+    Object.entries(group).map(([key, value]): [string, string] => [
+      prefix + key,
+      key === "patchNums" ? scalesText(value as PatchNum[]) : shown(value),
+    ]);
   return [...rows(model, "model."), ...rows(own, ""), ...rows(augment, "augment.")];
 }
 

@@ -56,7 +56,15 @@ function shapes(split: "train" | "test", count: number): ImageDataset {
   const attribution = [
     { name: "Shapes, the tests", licence: "MIT", url: "https://shapes.invalid" },
   ];
-  const common = { name: "shapes", split, size, channels: 3, count, pixels } as const;
+  const common = {
+    name: "shapes",
+    split,
+    width: size,
+    height: size,
+    channels: 3,
+    count,
+    pixels,
+  } as const;
   return { ...common, classes, label, id, concept: id, attribution };
 }
 const data = { word: "shapes", train: shapes("train", 40), test: shapes("test", 12) };

@@ -1,6 +1,8 @@
 /** Every number of a model's card: quality of both halves, what storage changed, how new samples are. Draws no sheets. */
 
 import type { ImageDataset } from "../data/index.ts";
+import { concatBytes } from "../formats/bytes.ts";
+import type { PictureSize } from "../formats/picture-size.ts";
 import type { Var } from "../image/model.ts";
 import type { VarParts } from "../image/var-step.ts";
 import type { Backend } from "../tensor/backend.ts";
@@ -158,8 +160,8 @@ export async function* measureNovelty(
   };
 
   yield { doing: "looking for the nearest training pictures" };
-  const side = squaresAcross(model.size);
-  const shrunk = (pictures: Pictures) => shrunkPixels(pictures, side);
+  const cell = cellOf(model.size);
+  const shrunk = (pictures: Pictures) => shrunkPixels(pictures, cell);
   const all = joined(train);
   const spread = channelSpread(all, model.tokenizer.latent);
   const near = {
@@ -172,7 +174,7 @@ export async function* measureNovelty(
   return {
     facts: [
       {
-        space: `pixels in 0..1, averaged over ${model.size / side} x ${model.size / side}`,
+        space: `pixels in 0..1, averaged over ${cell} x ${cell}`,
         ...near.pixels.facts,
       },
       { space: "features of the tokenizer, in standard deviations", ...near.features.facts },
@@ -184,11 +186,12 @@ export async function* measureNovelty(
   };
 }
 
-/** Squares along one side: the most that are at least SQUARE pixels wide and divide the picture evenly. */
-function squaresAcross(size: number): number {
-  let squares = Math.max(1, Math.floor(size / SQUARE));
-  while (size % squares !== 0) squares--;
-  return squares;
+/** Side of the squares that are averaged: the least from SQUARE pixels on that divides both sides of the picture. */
+function cellOf({ width, height }: PictureSize): number {
+  const least = Math.min(SQUARE, width, height);
+  for (let cell = least; cell <= Math.min(width, height); cell++)
+    if (width % cell === 0 && height % cell === 0) return cell;
+  return 1;
 }
 
 interface Sets<T> {
@@ -210,11 +213,6 @@ function nearestIn(sets: Sets<Points>, train: Points) {
 }
 
 function together(parts: readonly Pictures[]): Pictures {
-  const pixels = new Uint8Array(parts.reduce((sum, part) => sum + part.pixels.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    pixels.set(part.pixels, at);
-    at += part.pixels.length;
-  }
-  return { count: parts.reduce((sum, p) => sum + p.count, 0), size: parts[0]!.size, pixels };
+  const pixels = concatBytes(parts.map((part) => part.pixels));
+  return { ...parts[0]!, count: parts.reduce((sum, p) => sum + p.count, 0), pixels };
 }

@@ -53,7 +53,7 @@ test("a picture moved by one pixel stays nearer than another one, once pixels ar
       return Math.hypot(x - cx, y - cy) < 4 ? 0 : 255;
     });
   const set = (...all: Uint8Array[]) => ({
-    ...{ count: all.length, size },
+    ...{ count: all.length, width: size, height: size },
     pixels: Uint8Array.from(all.flatMap((p) => [...p])),
   });
   const train = shrunkPixels(set(disc(11, 4), disc(5, 8)), 4);
@@ -64,7 +64,7 @@ test("a picture moved by one pixel stays nearer than another one, once pixels ar
 
 test("averaging keeps the mean and gives 0..1", () => {
   const pixels = Uint8Array.from({ length: 8 * 8 * 3 }, (_, i) => (i * 37) % 256);
-  const { size, data } = shrunkPixels({ count: 1, size: 8, pixels }, 2);
+  const { size, data } = shrunkPixels({ count: 1, width: 8, height: 8, pixels }, 4);
   expect(size).toBe(12);
   const mean = (values: ArrayLike<number>) =>
     Array.from(values).reduce((a, b) => a + b, 0) / values.length;
@@ -73,7 +73,7 @@ test("averaging keeps the mean and gives 0..1", () => {
 
 test("mirroring twice gives the picture back, once does not", () => {
   const pixels = Uint8Array.from({ length: 2 * 4 * 4 * 3 }, (_, i) => (i * 91) % 256);
-  const set = { count: 2, size: 4, pixels };
+  const set = { count: 2, width: 4, height: 4, pixels };
   expect(mirrored(mirrored(set)).pixels).toEqual(pixels);
   const once = mirrored(set).pixels;
   expect([...once.subarray(0, 3)]).toEqual([...pixels.subarray(9, 12)]);

@@ -3,6 +3,7 @@
  * told by comparison: a model that copies is nearer to its training pictures than unseen pictures are.
  */
 
+import type { PictureSet } from "../eval/network.ts";
 import { quantile } from "./metrics.ts";
 
 /** Vectors in rows: count x size. */
@@ -12,22 +13,17 @@ export interface Points {
   readonly data: Float32Array;
 }
 
-/** Square RGB pictures in memory; an ImageDataset is one. */
-export interface Pictures {
-  readonly count: number;
-  /** H = W in pixels. */
-  readonly size: number;
-  readonly pixels: Uint8Array; // N H W 3
-}
+/** RGB pictures of one size in memory; an ImageDataset is one. */
+export type Pictures = PictureSet;
 
 /** Mirrored copies: training mirrors pictures, and a copy of a mirrored picture is a copy. */
-export function mirrored({ count, size, pixels }: Pictures): Pictures {
+export function mirrored({ count, width, height, pixels }: Pictures): Pictures {
   const out = new Uint8Array(pixels.length);
-  for (let row = 0; row < count * size; row++)
-    for (let x = 0; x < size; x++)
+  for (let row = 0; row < count * height; row++)
+    for (let x = 0; x < width; x++)
       for (let c = 0; c < 3; c++)
-        out[(row * size + size - 1 - x) * 3 + c] = pixels[(row * size + x) * 3 + c]!;
-  return { count, size, pixels: out };
+        out[(row * width + width - 1 - x) * 3 + c] = pixels[(row * width + x) * 3 + c]!;
+  return { count, width, height, pixels: out };
 }
 
 /** Several groups of vectors of one size as one. */
@@ -44,24 +40,26 @@ export function joined(parts: readonly Points[]): Points {
 }
 
 /**
- * Pictures as vectors of pixels in 0..1, averaged over squares: `to` x `to` x 3 each. Averaging lets pictures that
+ * Pictures as vectors of pixels in 0..1, averaged over squares of `cell` x `cell` pixels. Averaging lets pictures that
  * are the same but for a shift of a pixel or two stay near.
  */
-export function shrunkPixels({ count, size, pixels }: Pictures, to: number): Points {
-  if (!(to >= 1 && size % to === 0))
-    throw new RangeError(`shrunkPixels: ${size} pixels do not split into ${to} squares`);
-  const cell = size / to;
-  const data = new Float32Array(count * to * to * 3);
+export function shrunkPixels({ count, width, height, pixels }: Pictures, cell: number): Points {
+  if (!(cell >= 1 && width % cell === 0 && height % cell === 0))
+    throw new RangeError(
+      `shrunkPixels: ${width}x${height} pixels do not split into squares of ${cell}`,
+    );
+  const [w, h] = [width / cell, height / cell];
+  const data = new Float32Array(count * h * w * 3);
   for (let i = 0; i < count; i++)
-    for (let y = 0; y < size; y++)
-      for (let x = 0; x < size; x++)
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++)
         for (let c = 0; c < 3; c++) {
-          const target = ((i * to + Math.floor(y / cell)) * to + Math.floor(x / cell)) * 3 + c;
-          data[target]! += pixels[((i * size + y) * size + x) * 3 + c]!;
+          const target = ((i * h + Math.floor(y / cell)) * w + Math.floor(x / cell)) * 3 + c;
+          data[target]! += pixels[((i * height + y) * width + x) * 3 + c]!;
         }
   const scale = 1 / (255 * cell * cell);
   for (let i = 0; i < data.length; i++) data[i]! *= scale;
-  return { count, size: to * to * 3, data };
+  return { count, size: h * w * 3, data };
 }
 
 /** Standard deviation of each of `channels` equal parts of the rows; 1 where nothing varies. */

@@ -1,6 +1,7 @@
 /** What transformers predict on given tokens: loss, accuracy, and how far two of them agree. Draws and trains nothing. */
 
-import { scaleStarts, tokenCount, type VarConfig } from "../image/config.ts";
+import type { VarConfig } from "../image/config.ts";
+import { mapTokens, type PatchNum, scaleStarts, tokenCount } from "../image/scales.ts";
 import { varBatch, varLoss } from "../image/var-loss.ts";
 import type { VarParts } from "../image/var-step.ts";
 import { bindConstants } from "../nn/bind.ts";
@@ -97,13 +98,13 @@ const mean = (values: Float64Array): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Means over the tokens of each scale of all pictures. N L -> K */
-function scaleMeans(values: Float64Array, patchNums: readonly number[]): number[] {
+function scaleMeans(values: Float64Array, patchNums: readonly PatchNum[]): number[] {
   const starts = scaleStarts(patchNums);
   const L = starts.at(-1)!;
   return patchNums.map((pn, k) => {
     let sum = 0;
     for (let at = 0; at < values.length; at += L)
       for (let t = starts[k]!; t < starts[k + 1]!; t++) sum += values[at + t]!;
-    return sum / ((values.length / L) * pn * pn);
+    return sum / ((values.length / L) * mapTokens(pn));
   });
 }

@@ -1,6 +1,8 @@
 /** Sheets that show what a model can do: reconstructions, samples by class group, scales, nearest training pictures. */
 
 import type { ImageDataset } from "../data/index.ts";
+import { concatBytes } from "../formats/bytes.ts";
+import { pictureSize } from "../formats/picture-size.ts";
 import type { Var } from "../image/model.ts";
 import type { SampleOptions } from "../image/orders.ts";
 import { generate, sample } from "../image/sampler.ts";
@@ -11,20 +13,16 @@ import type { Nearest, Pictures } from "./nearest.ts";
 export type Chance = Pick<SampleOptions, "seed" | "signal">;
 
 /** Picture i of a set. */
-export function pictureAt({ size, pixels }: Pictures, i: number): Picture {
-  const bytes = size * size * 3;
+export function pictureAt({ width, height, pixels }: Pictures, i: number): Picture {
+  const bytes = width * height * 3;
   const data = pixels.subarray(i * bytes, (i + 1) * bytes);
-  return { width: size, height: size, channels: 3, data };
+  return { width, height, channels: 3, data };
 }
 
-/** Square pictures of one size as a set. */
+/** Pictures of one size as a set. */
 export function asPictures(list: readonly Picture[]): Pictures {
-  const size = list[0]?.width ?? 0;
-  const pixels = new Uint8Array(list.length * size * size * 3);
-  list.forEach(({ data }, i) => {
-    pixels.set(data, i * size * size * 3);
-  });
-  return { count: list.length, size, pixels };
+  const { width, height } = list[0] ?? pictureSize(0);
+  return { count: list.length, width, height, pixels: concatBytes(list.map(({ data }) => data)) };
 }
 
 /** `n` whole numbers from 0 to below `count`, evenly spread; all of them where there are fewer. */

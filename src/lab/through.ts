@@ -1,17 +1,19 @@
 /** Pictures through a tokenizer: features, tokens and reconstructions, and what they tell of it. Trains nothing. */
 
 import { normalise } from "../data/index.ts";
-
 import { InputError } from "../formats/errors.ts";
 import type { WeightMap } from "../formats/lazy.ts";
+import { pixelCount, sameSize, sizeText } from "../formats/picture-size.ts";
+import type { VqvaeConfig } from "../image/config.ts";
+import { quantize } from "../image/quantizer.ts";
 import {
-  imageSide,
-  latentSide,
+  imageSize,
+  latentShape,
+  mapTokens,
+  type PatchNum,
   scaleStarts,
   tokenCount,
-  type VqvaeConfig,
-} from "../image/config.ts";
-import { quantize } from "../image/quantizer.ts";
+} from "../image/scales.ts";
 import { toPictures } from "../image/sheet.ts";
 import { decode, encode } from "../image/vqvae.ts";
 import { type Bind, bindConstants } from "../nn/bind.ts";
@@ -50,12 +52,12 @@ export async function throughTokenizer(
   life: Life,
 ): Promise<Through> {
   const { config } = tokenizer;
-  const [side, L, { count }] = [imageSide(config), tokenCount(config), pictures];
+  const [L, { count, width, height }] = [tokenCount(config), pictures];
   const features = emptyFeatures(count, config);
   const ids = new Int32Array(count * L);
-  const pixels = new Uint8Array(count * side * side * 3);
+  const floats = 3 * width * height;
+  const pixels = new Uint8Array(count * floats);
   const squared = new Float64Array(count);
-  const floats = 3 * side * side;
   const whole = (images: Value, p: Bind) => {
     const f = encode(images, p, config);
     const { ids, fHats } = quantize(f, p, config);
@@ -77,7 +79,7 @@ export async function throughTokenizer(
       squared[from + b] = sum / floats;
     });
   }
-  return { features, ids, rebuilt: { count, size: side, pixels }, squared };
+  return { features, ids, rebuilt: { count, width, height, pixels }, squared };
 }
 
 /** Only the feature maps f before quantization: half the work. */
@@ -94,7 +96,7 @@ export async function featuresOf(
 }
 
 function emptyFeatures(count: number, config: VqvaeConfig): Points {
-  const size = config.latent * latentSide(config) ** 2;
+  const size = config.latent * mapTokens(latentShape(config));
   return { count, size, data: new Float32Array(count * size) };
 }
 
@@ -105,18 +107,18 @@ async function* passes(
   options: Life & { whole: (images: Value, p: Bind) => Readonly<Record<string, Value>> },
 ): AsyncGenerator<{ from: number; images: Float32Array; results: Tensors }> {
   const { backend, batch: most = 32, signal, whole } = options;
-  const [side, { count }] = [imageSide(config), pictures];
-  if (pictures.size !== side || count === 0)
+  const [size, { count }] = [imageSize(config), pictures];
+  if (!sameSize(pictures, size) || count === 0)
     throw new InputError(
-      `got ${count} pictures of ${pictures.size} pixels, the tokenizer wants ${side}; open them at that size`,
+      `got ${count} pictures of ${sizeText(pictures)} pixels, the tokenizer wants ${sizeText(size)}; open them at that size`,
     );
   const batch = Math.min(most, count);
   const g = createGraph("through the tokenizer");
-  const shape = [batch, 3, side, side];
+  const shape = [batch, 3, size.height, size.width];
   const outputs = whole(input(g, "images", shape), bindConstants(g, weights));
   for (const [name, value] of Object.entries(outputs)) output(g, name, value);
   const session = await backend.compile(g);
-  const floats = 3 * side * side;
+  const floats = 3 * pixelCount(size);
   const images = new Float32Array(batch * floats);
   try {
     for (let done = 0; done < count; done += batch) {
@@ -125,7 +127,7 @@ async function* passes(
       const from = Math.min(done, count - batch);
       for (let b = 0; b < batch; b++)
         normalise(pictures.pixels.subarray((from + b) * floats, (from + b + 1) * floats), {
-          ...{ from: side, to: side, out: images, at: b * floats },
+          ...{ from: size, to: size, out: images, at: b * floats },
         });
       const results = await session.run({ images: { dtype: "float32", shape, data: images } });
       yield { from, images, results };
@@ -141,8 +143,8 @@ export const psnrOf = ({ squared }: Pick<Through, "squared">): number =>
 
 /** Which codes are used at a scale, or at all scales. */
 export interface CodeUse {
-  /** Side of the token map; undefined for all scales together. */
-  readonly side?: number;
+  /** The token map; undefined for all scales together. */
+  readonly pn?: PatchNum;
   /** Tokens that were counted. */
   readonly tokens: number;
   /** Codes that occur at all. */
@@ -156,17 +158,17 @@ export function codeUse(ids: Int32Array, { patchNums, codes }: VqvaeConfig): Cod
   const starts = scaleStarts(patchNums);
   const L = starts.at(-1)!;
   const all = new Float64Array(codes);
-  const scales = patchNums.map((side, k) => {
+  const scales = patchNums.map((pn, k) => {
     const hits = new Float64Array(codes);
     for (let at = 0; at < ids.length; at += L)
       for (let t = starts[k]!; t < starts[k + 1]!; t++) hits[ids[at + t]!]! += 1;
     for (let v = 0; v < codes; v++) all[v]! += hits[v]!;
-    return { side, ...spreadOf(hits) };
+    return { pn, ...spreadOf(hits) };
   });
   return [...scales, spreadOf(all)];
 }
 
-function spreadOf(hits: Float64Array): Omit<CodeUse, "side"> {
+function spreadOf(hits: Float64Array): Omit<CodeUse, "pn"> {
   const tokens = hits.reduce((sum, n) => sum + n, 0);
   const entropy = hits.reduce((h, n) => (n > 0 ? h - (n / tokens) * Math.log(n / tokens) : h), 0);
   return { tokens, used: hits.filter((n) => n > 0).length, perplexity: Math.exp(entropy) };

@@ -1,6 +1,7 @@
 /** One batch of wishes to pictures, scale by scale, with the models that are loaded. Runs in the drawing thread; knows no HTTP. */
 
 import { InputError } from "../formats/errors.ts";
+import { sameSize } from "../formats/picture-size.ts";
 import { encodePng } from "../formats/png.ts";
 import { extend, paintCanvas } from "../image/edit/canvas.ts";
 import { enlargeOrders, type Painting, paintOrders, varyOrders } from "../image/edit/edit.ts";
@@ -9,7 +10,8 @@ import { type Encoded, encodePicture } from "../image/edit/tokens.ts";
 import type { Var } from "../image/model.ts";
 import type { Order } from "../image/orders.ts";
 import { rowsOf, stack } from "../image/rows.ts";
-import { decodeMaps, drawOrders, type ScaleStep } from "../image/sampler.ts";
+import { decodeMaps, drawOrders, idsOf, type ScaleStep } from "../image/sampler.ts";
+import { mapShape } from "../image/scales.ts";
 import { type Picture, toPictures } from "../image/sheet.ts";
 import type { EditKind } from "./edits.ts";
 import type { Drawn, FromDrawer, ServedModel, Wish } from "./protocol.ts";
@@ -51,25 +53,22 @@ export async function* drawWishes(
     const last = step.scale === step.of - 1;
     const told = wishes.flatMap(({ scales }, i) => (scales || last ? [i] : []));
     const pictures = await decoded(model, step, { told, signal });
-    const { side, ids } = step;
     // Packed side by side: that is most of what is left to do besides the model.
     const drawn = await Promise.all(
       told.map((i, n) => {
         const { finish, doubt } = ready[i]!;
-        const own = ids.data.subarray(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array;
-        const facts = { wish: i, ids: Int32Array.from(own, Number), doubt };
+        const facts = { wish: i, ids: Int32Array.from(idsOf(step, i)), doubt };
         return toDrawn(finish(pictures[n]!), wishes[i]!, facts);
       }),
     );
     for (const each of ready) each.doubt = new Float32Array(0);
-    yield { kind: "scale", scale: step.scale, of: step.of, side: step.side, drawn };
+    yield { kind: "scale", scale: step.scale, of: step.of, shape: step.shape, drawn };
   }
 }
 
 /** Extensions, and holes in pictures of another size than the model's, are drawn through windows, alone. */
-export const isCanvas = ({ size }: { size: number }, { edit }: Pick<Wish, "edit">): boolean =>
-  edit?.kind === "extend" ||
-  (edit?.kind === "paint" && (edit.picture.width !== size || edit.picture.height !== size));
+export const isCanvas = ({ size }: Pick<Var, "size">, { edit }: Pick<Wish, "edit">): boolean =>
+  edit?.kind === "extend" || (edit?.kind === "paint" && !sameSize(edit.picture, size));
 
 /** Steps of a canvas that are told, at most: each is the whole of it. */
 const MOST_TOLD = 32;
@@ -96,7 +95,13 @@ async function* drawCanvas(
       ids: new Int32Array(0),
       doubt: new Float32Array(0),
     });
-    yield { kind: "scale", scale: at, of, side: model.patchNums[scale]!, drawn: [drawn] };
+    yield {
+      kind: "scale",
+      scale: at,
+      of,
+      shape: mapShape(model.patchNums[scale]!),
+      drawn: [drawn],
+    };
   }
 }
 

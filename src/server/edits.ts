@@ -54,9 +54,9 @@ const RULES: Readonly<Record<EditKind, Rule>> = {
   },
   extend: {
     takes: ["left", "top", "right", "bottom", "blend", "feather"],
-    read: (fields, { input }) => {
+    read: (fields, { input, model: { info } }) => {
       const { left = 0, top = 0, right = 0, bottom = 0, blend = "seamless", feather } = fields;
-      const { width, height } = extendedSize(input.picture, { left, top, right, bottom });
+      const { width, height } = extendedSize(input.picture, { left, top, right, bottom }, info);
       checkFeather(feather, input.picture);
       if (width * height > MOST_EXTENDED)
         throw new InputError(

@@ -72,7 +72,8 @@ export type JobEvent =
       readonly place: number;
       readonly scale: number;
       readonly of: number;
-      readonly side: number;
+      /** Of the token map. */
+      readonly shape: readonly [height: number, width: number];
       readonly png: Uint8Array;
       readonly ids: readonly number[];
       readonly doubt: readonly number[];

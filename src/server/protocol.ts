@@ -5,6 +5,7 @@ import type { Mask } from "../image/edit/mask.ts";
 import type { VarInfo } from "../image/model.ts";
 import type { Branch } from "../image/orders.ts";
 import type { Precision } from "../image/precision.ts";
+import type { PatchNum } from "../image/scales.ts";
 import type { Picture } from "../image/sheet.ts";
 import type { JobEdit } from "./job.ts";
 
@@ -12,7 +13,7 @@ import type { JobEdit } from "./job.ts";
 export interface ServedModel {
   readonly name: string;
   readonly labels: readonly string[];
-  readonly patchNums: readonly number[];
+  readonly patchNums: readonly PatchNum[];
   readonly drawing: Drawing;
   readonly info: VarInfo;
   readonly precision: Precision;
@@ -74,7 +75,8 @@ export type FromDrawer =
       readonly kind: "scale";
       readonly scale: number;
       readonly of: number;
-      readonly side: number;
+      /** Of the token map. */
+      readonly shape: readonly [height: number, width: number];
       readonly drawn: readonly Drawn[];
     }
   | { readonly kind: "done" }

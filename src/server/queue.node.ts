@@ -344,9 +344,9 @@ export class JobQueue {
     { scale, drawn }: { scale: Extract<FromDrawer, { kind: "scale" }>; drawn: Drawn },
   ): void {
     if (!live.job.request.scales) return;
-    const { of, side } = scale;
+    const { of, shape } = scale;
     const { png, ids, doubt } = drawn;
-    const what = { kind: "scale", place, scale: scale.scale, of, side, png } as const;
+    const what = { kind: "scale", place, scale: scale.scale, of, shape, png } as const;
     this.#say(live, { ...what, ids: [...ids], doubt: [...doubt] });
   }
 

@@ -149,8 +149,9 @@ export const labelName = ({ labels }: ServedModel, label: number): string =>
 export const modelFacts = ({ name, labels, patchNums, drawing, info, precision }: ServedModel) => ({
   id: name,
   labels: [...labels],
-  size: info.size,
-  patch_nums: [...patchNums],
+  width: info.size.width,
+  height: info.size.height,
+  patch_nums: patchNums.map((pn) => (typeof pn === "number" ? pn : ([...pn] as [number, number]))),
   guidance: drawing.guidance,
   top_k: drawing.topK,
   top_p: drawing.topP,

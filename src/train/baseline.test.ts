@@ -90,6 +90,6 @@ test("a baseline over other maps than the tokenizer's is refused", async () => {
   await expect(
     baselineTask({ ...recipe, model }, await data, { backend, tokenizer, draw }),
   ).rejects.toThrow(
-    /ar and tokenizer do not fit: patchNums is 4 in the model, the tokenizer wants 1,2,4/,
+    /ar and tokenizer do not fit: patchNums is 4 in the model, the tokenizer wants 1, 2, 4/,
   );
 });

@@ -10,8 +10,9 @@ import {
   lesson,
   lessonChance,
 } from "../image/baselines/index.ts";
-import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../image/config.ts";
+import { differentDial, type VarConfig, type VqvaeConfig } from "../image/config.ts";
 import { fHatsFromIds } from "../image/quantizer.ts";
+import { latentShape, mapTokens, tokenCount } from "../image/scales.ts";
 import { dropLabels, dropPathMasks } from "../image/var-loss.ts";
 import { type Bind, bindConstants, bindInputs } from "../nn/bind.ts";
 import { adamw } from "../nn/optim.ts";
@@ -177,12 +178,13 @@ const TEST_NAMES: Readonly<Record<string, string>> = {
 function checkFit(kind: BaselineKind, model: VarConfig, tokenizer: VqvaeConfig): void {
   const { patchNums, codes, latent } = tokenizer;
   const wanted = { codes, latent, patchNums: kind === "dit" ? patchNums.slice(-1) : patchNums };
-  for (const key of ["codes", "latent", "patchNums"] as const)
-    if (String(model[key]) !== String(wanted[key]))
-      throw new InputError(
-        `${kind} and tokenizer do not fit: ${key} is ${model[key]} in the model, the tokenizer wants ${wanted[key]}; use baselineConfig with the tokenizer's dials`,
-        { key, model: model[key], tokenizer: wanted[key] },
-      );
+  const different = differentDial(model, wanted);
+  if (!different) return;
+  const { key, values } = different;
+  throw new InputError(
+    `${kind} and tokenizer do not fit: ${key} is ${values[0]} in the model, the tokenizer wants ${values[1]}; use baselineConfig with the tokenizer's dials`,
+    { key, model: model[key], tokenizer: wanted[key] },
+  );
 }
 
 /** Enough for means and deviations of a few dozen channels. */
@@ -200,7 +202,7 @@ async function latentScale(
   const ids = input(g, "ids", [batch, tokenCount(config)], "int64");
   output(g, "fHat", fHatsFromIds(ids, bindConstants(g, weights), config).at(-1)!); // B C N N
   const session = await backend.compile(g);
-  const [C, cells] = [config.latent, latentSide(config) ** 2];
+  const [C, cells] = [config.latent, mapTokens(latentShape(config))];
   const [sums, squares] = [new Float64Array(C), new Float64Array(C)];
   const rounds = Math.floor(count / batch);
   for (let round = 0; round < rounds; round++) {

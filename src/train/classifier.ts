@@ -19,6 +19,7 @@ import {
 } from "../eval/classifier.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
+import { pictureSize, sameSize, sizeText } from "../formats/picture-size.ts";
 import { dequantizeWeights, quantizeWeights } from "../formats/quantize.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import { bindInputs } from "../nn/bind.ts";
@@ -97,9 +98,9 @@ export async function classifierTask(
   life: { backend: Backend; checkpoint?: Checkpoint },
 ): Promise<Task> {
   const { model, batch, seed } = recipe;
-  if (data.train.size !== model.size)
+  if (!sameSize(data.train, pictureSize(model.size)))
     throw new InputError(
-      `${data.train.name}: pictures have ${data.train.size} pixels, the classifier wants ${model.size}; load them at that size`,
+      `${data.train.name}: pictures have ${sizeText(data.train)} pixels, the classifier wants ${sizeText(pictureSize(model.size))}; load them at that size`,
     );
   const target = targets(data.train.classes, model);
   const specs = classifierSpecs(model);
@@ -283,11 +284,11 @@ function mistakes(test: ImageDataset, guesses: Int32Array, labels: Int32Array): 
   const wrong = [...guesses.keys()].filter((i) => guesses[i] !== labels[i]);
   const from = wrong.length ? wrong : [...guesses.keys()];
   const n = Math.min(SHEET, from.length);
-  const { size } = test;
+  const { width, height } = test;
   return sheet(
     Array.from({ length: n }, (_, i) => ({
-      width: size,
-      height: size,
+      width,
+      height,
       channels: 3 as const,
       data: pixelsOf(test, from[Math.floor((i * from.length) / n)]!),
     })),

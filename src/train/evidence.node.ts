@@ -108,7 +108,9 @@ export function picturesRoot(dataset: ImageDataset, hash: Hash = fastHash): stri
   let tree = EMPTY;
   for (let i = 0; i < dataset.count; i++) {
     const facts = { id: dataset.id(i), class: dataset.classes[dataset.label(i)]! };
-    const head = canonicalBytes({ ...facts, size: dataset.size });
+    const { width, height } = dataset;
+    const size = width === height ? width : [height, width];
+    const head = canonicalBytes({ ...facts, size });
     tree = grow(tree, hash(leaf, head, utf8("\n"), pixelsOf(dataset, i)));
   }
   return toHex(rootOf(tree));

@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import type { TensorMap } from "../formats/dtype.ts";
-import { scaleStarts, type VarConfig, varConfig } from "../image/config.ts";
+import { type VarConfig, varConfig } from "../image/config.ts";
+import { scaleStarts } from "../image/scales.ts";
 import { varSpecs } from "../image/var-layout.ts";
 import { initWeights } from "../nn/spec.ts";
 import { rng } from "../tensor/rng.ts";
@@ -75,6 +76,27 @@ test("other scales: positions of equal sides stay, new ones are interpolated wit
   expect(rows(weights, level, 2, 3)).toEqual(rows(from.weights, level, 2, 3));
   expect(rows(weights, level, 3, 4)).toEqual(rows(from.weights, level, 2, 3));
   expect(remarks.join("\n")).toContain("3x3 from 4x4");
+});
+
+test("positions of a square spread over an oblong map, corners on corners", () => {
+  const to = config({ patchNums: [1, [2, 3], [4, 6]] });
+  const from = ancestor(NAMES);
+  const { weights, remarks } = descend(to, weightsOf(to, "new"), { from, labels: NAMES });
+  const [old, own] = [scaleStarts([1, 2, 4]), scaleStarts(to.patchNums)];
+  const at = (start: number, i: number, of: TensorMap) =>
+    rows(of, "pos_1LC", start + i, start + i + 1);
+  for (const [mine, theirs] of [
+    [0, 0],
+    [5, 3],
+    [18, 12],
+    [23, 15],
+  ] as const)
+    expect(at(own[2]!, mine, weights)).toEqual(at(old[2]!, theirs, from.weights));
+  // The second of six columns lies at 3/5 of the way from the first to the second of four.
+  const [first, second] = [0, 1].map((i) => at(old[2]!, i, from.weights));
+  for (const [c, x] of at(own[2]!, 1, weights).entries())
+    expect(x).toBeCloseTo(0.4 * first![c]! + 0.6 * second![c]!, 6);
+  expect(remarks.join("\n")).toContain("3x2 from 2x2, 6x4 from 4x4");
 });
 
 test("a deeper model starts its further blocks anew and says so; another width is refused", () => {

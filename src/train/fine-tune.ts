@@ -2,7 +2,15 @@
 
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import { scaleStarts, type VarConfig } from "../image/config.ts";
+import type { VarConfig } from "../image/config.ts";
+import {
+  mapShape,
+  mapText,
+  mapTokens,
+  type PatchNum,
+  scaleStarts,
+  scalesText,
+} from "../image/scales.ts";
 import { varSpecs } from "../image/var-layout.ts";
 
 /** A transformer to begin with. */
@@ -34,7 +42,7 @@ interface Carrier {
   carry(old: Tensor, carry: Carry): string;
 }
 const otherSides: Carrier["differ"] = ({ from, to }) =>
-  !sameNames(from.config.patchNums, to.patchNums);
+  scalesText(from.config.patchNums) !== scalesText(to.patchNums);
 const CARRIERS: Readonly<Record<string, Carrier>> = {
   pos_1LC: { differ: otherSides, carry: carryPositions },
   "lvl_embed.weight": { differ: otherSides, carry: carryLevels },
@@ -47,7 +55,7 @@ const CARRIERS: Readonly<Record<string, Carrier>> = {
 
 /**
  * Starting weights for `to`: every tensor of the same name and shape is taken from the ancestor; positions are
- * resized scale by scale, levels come from the scale of the nearest side, classes go by name; the rest starts fresh.
+ * resized scale by scale, levels come from the scale of the nearest size, classes go by name; the rest starts fresh.
  * @param fresh weights of `to` as they would start without an ancestor; copied
  * @throws InputError when the widths differ, since then nothing would be left
  */
@@ -82,35 +90,33 @@ export function descend(
 const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((d, i) => d === b[i]);
 /** Names that are unknown are taken to be the same. */
-const sameNames = (
-  a: readonly (string | number)[] | undefined,
-  b: readonly (string | number)[],
-): boolean => a === undefined || (a.length === b.length && a.every((name, i) => name === b[i]));
+const sameNames = (a: readonly string[] | undefined, b: readonly string[]): boolean =>
+  a === undefined || (a.length === b.length && a.every((name, i) => name === b[i]));
 /** Names of tensors, those of blocks told together. */
 function shortened(names: readonly string[]): string {
   const groups = [...new Set(names.map((name) => name.replace(/^(blocks\.\d+)\..*/, "$1")))];
   return groups.length > 6 ? `${groups.slice(0, 6).join(", ")}, ...` : groups.join(", ");
 }
 
-/** The scale of `sides` whose side is nearest in ratio. */
-function nearestScale(sides: readonly number[], side: number): number {
-  const gaps = sides.map((own) => Math.abs(Math.log(own / side)));
+/** The map of `patchNums` that is nearest to `pn` in the ratio of tokens. */
+function nearestScale(patchNums: readonly PatchNum[], pn: PatchNum): number {
+  const gaps = patchNums.map((own) => Math.abs(Math.log(mapTokens(own) / mapTokens(pn))));
   return gaps.indexOf(Math.min(...gaps));
 }
 
-/** Each new scale's positions from the old scale of the nearest side, resized bilinearly with corners aligned. 1 L C */
+/** Each new scale's positions from the old scale of the nearest size, resized bilinearly with corners aligned. 1 L C */
 function carryPositions(old: Tensor, { from, to, fresh }: Carry): string {
   const [before, after] = [from.config.patchNums, to.patchNums];
   const [starts, ends] = [scaleStarts(before), scaleStarts(after)];
   const source = old.data as Float32Array;
   const target = fresh.data as Float32Array;
   const resized: string[] = [];
-  for (const [k, side] of after.entries()) {
-    const j = nearestScale(before, side);
+  for (const [k, pn] of after.entries()) {
+    const j = nearestScale(before, pn);
     const own = before[j]!;
-    if (own !== side) resized.push(`${side}x${side} from ${own}x${own}`);
+    if (mapText(own) !== mapText(pn)) resized.push(`${mapText(pn)} from ${mapText(own)}`);
     resizeGrid(source.subarray(starts[j]! * to.width, starts[j + 1]! * to.width), {
-      ...{ from: own, to: side, channels: to.width },
+      ...{ from: mapShape(own), to: mapShape(pn), channels: to.width },
       out: target.subarray(ends[k]! * to.width, ends[k + 1]! * to.width),
     });
   }
@@ -119,34 +125,44 @@ function carryPositions(old: Tensor, { from, to, fresh }: Carry): string {
     : "positions kept by scale";
 }
 
+interface Regrid {
+  readonly from: readonly [height: number, width: number];
+  readonly to: readonly [height: number, width: number];
+  readonly channels: number;
+  /** H W C */
+  readonly out: Float32Array;
+}
+
+/** Bilinearly, corners on corners. source h w C */
 function resizeGrid(
   source: Float32Array,
-  { from, to, channels, out }: { from: number; to: number; channels: number; out: Float32Array },
+  { from: [h, w], to: [H, W], channels, out }: Regrid,
 ): void {
-  const place = (i: number) => (to === 1 ? (from - 1) / 2 : (i * (from - 1)) / (to - 1));
-  for (let y = 0; y < to; y++)
-    for (let x = 0; x < to; x++) {
-      const [fy, fx] = [place(y), place(x)];
+  const place = (i: number, from: number, to: number) =>
+    to === 1 ? (from - 1) / 2 : (i * (from - 1)) / (to - 1);
+  for (let y = 0; y < H; y++)
+    for (let x = 0; x < W; x++) {
+      const [fy, fx] = [place(y, h, H), place(x, w, W)];
       const [y0, x0] = [Math.floor(fy), Math.floor(fx)];
-      const [y1, x1] = [Math.min(from - 1, y0 + 1), Math.min(from - 1, x0 + 1)];
+      const [y1, x1] = [Math.min(h - 1, y0 + 1), Math.min(w - 1, x0 + 1)];
       const [wy, wx] = [fy - y0, fx - x0];
       for (let c = 0; c < channels; c++) {
-        const at = (row: number, column: number) => source[(row * from + column) * channels + c]!;
+        const at = (row: number, column: number) => source[(row * w + column) * channels + c]!;
         const top = at(y0, x0) * (1 - wx) + at(y0, x1) * wx;
         const bottom = at(y1, x0) * (1 - wx) + at(y1, x1) * wx;
-        out[(y * to + x) * channels + c] = top * (1 - wy) + bottom * wy;
+        out[(y * W + x) * channels + c] = top * (1 - wy) + bottom * wy;
       }
     }
 }
 
 /** K C */
 function carryLevels(old: Tensor, { from, to, fresh }: Carry): string {
-  for (const [k, side] of to.patchNums.entries()) {
-    const j = nearestScale(from.config.patchNums, side);
+  for (const [k, pn] of to.patchNums.entries()) {
+    const j = nearestScale(from.config.patchNums, pn);
     const row = (old.data as Float32Array).subarray(j * to.width, (j + 1) * to.width);
     (fresh.data as Float32Array).set(row, k * to.width);
   }
-  return `${to.patchNums.length} levels from those of the nearest side`;
+  return `${to.patchNums.length} levels from those of the nearest size`;
 }
 
 /** Classes of the same name are kept, and "no class", the last row, always. classes + 1, C */

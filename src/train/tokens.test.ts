@@ -3,8 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { discs } from "../../test/discs.ts";
 import { normalise, pixelsOf } from "../data/index.ts";
-import { imageSide, scaleStarts, vqvaeConfig } from "../image/config.ts";
+import { vqvaeConfig } from "../image/config.ts";
 import { quantize } from "../image/quantizer.ts";
+import { imageSize, scaleStarts } from "../image/scales.ts";
 import { encode } from "../image/vqvae.ts";
 import { vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindConstants } from "../nn/bind.ts";
@@ -55,8 +56,8 @@ describe("tokens with mistakes", () => {
     const { ids, read, count, length } = await encoded(0.8);
     const g = createGraph("again");
     const p = bindConstants(g, weights);
-    const side = imageSide(tokenizer);
-    const images = input(g, "images", [count, 3, side, side]);
+    const size = imageSize(tokenizer);
+    const images = input(g, "images", [count, 3, size.height, size.width]);
     const laid = input(g, "laid", [count, length], "int64");
     const starts = scaleStarts(patchNums);
     const { ids: again } = quantize(encode(images, p, tokenizer), p, tokenizer, {
@@ -64,15 +65,15 @@ describe("tokens with mistakes", () => {
     });
     output(g, "ids", concat(again, 1));
     const session = await ortNode().compile(g);
-    const pixels = new Float32Array(count * 3 * side * side);
+    const pixels = new Float32Array(count * 3 * size.height * size.width);
     for (let i = 0; i < count; i++)
       normalise(pixelsOf(data.train, i), {
-        ...{ from: data.train.size, to: side, out: pixels },
+        ...{ from: data.train, to: size, out: pixels },
         at: (i * pixels.length) / count,
       });
     const last = (of: Int32Array) => of.subarray(8 * count * length);
     const result = await session.run({
-      images: { dtype: "float32", shape: [count, 3, side, side], data: pixels },
+      images: { dtype: "float32", shape: [count, 3, size.height, size.width], data: pixels },
       laid: {
         dtype: "int64",
         shape: [count, length],

@@ -2,8 +2,10 @@
 
 import { type Augment, augment, type ImageDataset, pixelsOf } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
-import { imageSide, scaleStarts, tokenCount, type VqvaeConfig } from "../image/config.ts";
+import { pixelCount } from "../formats/picture-size.ts";
+import type { VqvaeConfig } from "../image/config.ts";
 import { type Misread, quantize } from "../image/quantizer.ts";
+import { imageSize, scaleStarts, tokenCount } from "../image/scales.ts";
 import { encode } from "../image/vqvae.ts";
 import { bindConstants } from "../nn/bind.ts";
 import type { Backend } from "../tensor/backend.ts";
@@ -55,12 +57,12 @@ export async function* tokenize(
 ): AsyncGenerator<TokenizeProgress> {
   const { variants = 1, augment: strength = {}, mistakes = 0, seed = 0, signal } = options;
   const { config, weights, backend } = tokenizer;
-  const [count, length, side] = [dataset.count, tokenCount(config), imageSide(config)];
+  const [count, length, size] = [dataset.count, tokenCount(config), imageSize(config)];
   const batch = Math.min(options.batch ?? 32, count);
   const session = await backend.compile(tokenGraph(config, { weights, batch, mistakes }));
   const ids = new Int32Array(variants * count * length);
   const read = mistakes > 0 ? new Int32Array(ids.length) : ids;
-  const pixels = new Float32Array(batch * 3 * side * side);
+  const pixels = new Float32Array(batch * 3 * pixelCount(size));
   const [noise, slips] = [rng(seed).child("variants"), rng(seed).child("mistakes")];
   const of = variants * count;
   try {
@@ -73,8 +75,8 @@ export async function* tokenize(
         for (let b = 0; b < batch; b++) {
           const i = from + b;
           const target = {
-            from: dataset.size,
-            to: side,
+            from: dataset,
+            to: size,
             out: pixels,
             at: (b * pixels.length) / batch,
           };
@@ -90,7 +92,7 @@ export async function* tokenize(
             });
         }
         const result = await session.run({
-          images: { dtype: "float32", shape: [batch, 3, side, side], data: pixels },
+          images: { dtype: "float32", shape: [batch, 3, size.height, size.width], data: pixels },
           ...(mistakes > 0
             ? { others: { dtype: "int64", shape: [batch, length], data: others } as const }
             : {}),
@@ -120,8 +122,8 @@ function tokenGraph(
 ): Graph {
   const g = createGraph("tokenize");
   const p = bindConstants(g, weights);
-  const side = imageSide(config);
-  const images = input(g, "images", [batch, 3, side, side]);
+  const { width, height } = imageSize(config);
+  const images = input(g, "images", [batch, 3, height, width]);
   const starts = scaleStarts(config.patchNums);
   const read: Value[] = [];
   const others =

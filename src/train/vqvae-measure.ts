@@ -2,8 +2,9 @@
 
 import { type ImageDataset, inOrder } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
-import { imageSide, type VqvaeConfig } from "../image/config.ts";
+import type { VqvaeConfig } from "../image/config.ts";
 import { quantize } from "../image/quantizer.ts";
+import { imageSize } from "../image/scales.ts";
 import { type Picture, sheet, toPictures } from "../image/sheet.ts";
 import { ssim } from "../image/ssim.ts";
 import { decode, encode } from "../image/vqvae.ts";
@@ -98,8 +99,8 @@ export function vqvaeMeasure(
 function testGraph(model: VqvaeConfig, batch: number) {
   const g = createGraph("vqvae test");
   const p = bindInputs(g, vqvaeSpecs(model));
-  const side = imageSide(model);
-  const images = input(g, "images", [batch, 3, side, side]);
+  const { width, height } = imageSize(model);
+  const images = input(g, "images", [batch, 3, height, width]);
   const { ids, fHats } = quantize(encode(images, p, model), p, model);
   const rebuilt = clip(decode(fHats.at(-1)!, p, model), -1, 1);
   output(g, "rebuilt", rebuilt);
@@ -113,8 +114,8 @@ function testGraph(model: VqvaeConfig, batch: number) {
 function growthGraph(model: VqvaeConfig) {
   const g = createGraph("vqvae growth");
   const p = bindInputs(g, vqvaeSpecs(model));
-  const side = imageSide(model);
-  const images = input(g, "images", [1, 3, side, side]);
+  const { width, height } = imageSize(model);
+  const images = input(g, "images", [1, 3, height, width]);
   const { fHats } = quantize(encode(images, p, model), p, model);
   output(g, "grown", decode(concat(fHats, 0), p, model));
   return g;

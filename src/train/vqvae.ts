@@ -3,8 +3,10 @@
 import { batches, checkCursor, type ImageDataset } from "../data/index.ts";
 import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
-import { imageSide, type VqvaeConfig } from "../image/config.ts";
+import { sameSize, sizeText } from "../formats/picture-size.ts";
+import type { VqvaeConfig } from "../image/config.ts";
 import type { FeatureNet } from "../image/perceptual.ts";
+import { imageSize, mapText, mapTokens } from "../image/scales.ts";
 import { isDecoderWeight, vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { bindInputs } from "../nn/bind.ts";
 import { startEma, trackEma } from "../nn/ema.ts";
@@ -72,10 +74,11 @@ export async function vqvaeTask(
   life: VqvaeLife,
 ): Promise<Task> {
   const { model, batch, seed } = recipe;
-  const side = imageSide(model);
-  if (data.train.size !== side)
+  const size = imageSize(model);
+  const { width, height } = size;
+  if (!sameSize(data.train, size))
     throw new InputError(
-      `${data.train.name}: pictures have ${data.train.size} pixels, the tokenizer wants ${side}; load them at that size`,
+      `${data.train.name}: pictures have ${sizeText(data.train)} pixels, the tokenizer wants ${sizeText(size)}; load them at that size`,
     );
   const specs = vqvaeSpecs(model);
   const start = rng(seed);
@@ -85,8 +88,8 @@ export async function vqvaeTask(
   const weights = checkpoint ? unprefixed(checkpoint.tensors, "param.") : initial;
   const fixed = fixedWeights(recipe, initial);
   const [scales, codes] = [model.patchNums.length, model.codes];
-  const names = model.patchNums.map((pn) => `${pn}x${pn}`);
-  const perPicture = model.patchNums.map((pn) => pn * pn);
+  const names = model.patchNums.map(mapText);
+  const perPicture = model.patchNums.map(mapTokens);
   const saved = (checkpoint?.position ?? {}) as Record<string, unknown>;
   const use = checkpoint
     ? restoreCodebookUse({ hits: checkpoint.tensors.get(HITS), ...saved }, scales, codes)
@@ -101,7 +104,7 @@ export async function vqvaeTask(
     const fresh = hostile ? freshAdversary(recipe, start.child("judge")) : undefined;
     const g = createGraph("vqvae step");
     const p = bindInputs(g, specs, { fixed });
-    const images = input(g, "images", [batch, 3, side, side]);
+    const images = input(g, "images", [batch, 3, height, width]);
     const keep = recipe.scaleDrop > 0 ? input(g, "keep", [batch, scales]) : undefined;
     const parts = lossGraph({ images, keep }, p, { recipe, network: life.network, hostile });
     const stepper = await compileStep(
@@ -186,7 +189,7 @@ export async function vqvaeTask(
         ...(recipe.scaleDrop > 0 && { keep: keptScales(recipe, chance("scales")) }),
         ...(hostile &&
           adversaryFeeds(recipe, {
-            ...{ step: pace.step, means, rng: chance("judged"), shape: [batch, side, side] },
+            ...{ step: pace.step, means, rng: chance("judged"), shape: [batch, height, width] },
           })),
       };
       const ready = performance.now();

@@ -63,8 +63,8 @@ export interface WebScale {
   /** k of K, from 0; an extension counts the scales of all its windows, and may leave some out. */
   readonly scale: number;
   readonly of: number;
-  /** Side of this scale's token map. */
-  readonly side: number;
+  /** Of this scale's token map. */
+  readonly shape: readonly [height: number, width: number];
   /** Tokens of this scale, row by row; empty while a picture of another size than the model's is edited. */
   readonly ids: Int32Array;
   /** Entropy of each token over the largest possible, 0 to 1. Empty where nothing was drawn. */
@@ -93,12 +93,13 @@ export type DrawEvent = WebScale | WebPicture;
 export interface UnfoldedScale {
   readonly scale: number;
   readonly of: number;
-  readonly side: number;
-  /** Tokens, row by row: side². */
+  /** Of this scale's token map. */
+  readonly shape: readonly [height: number, width: number];
+  /** Tokens, row by row. */
   readonly ids: Int32Array;
-  /** Side of the feature map. */
-  readonly mapSide: number;
-  /** Length of what is still missing at each place after this scale, row by row: mapSide². */
+  /** Of the feature map. */
+  readonly latent: readonly [height: number, width: number];
+  /** Length of what is still missing at each place of the feature map after this scale, row by row. */
   readonly missing: Float32Array;
   /** What was missing before the first scale, all places together (root of the sum of squares), and is after this one. */
   readonly lengths: readonly [whole: number, left: number];

@@ -2,11 +2,11 @@
 
 import type { Tensor } from "../formats/dtype.ts";
 import { encodePng } from "../formats/png.ts";
-import { latentSide } from "../image/config.ts";
 import { encodePicture } from "../image/edit/tokens.ts";
 import type { Var } from "../image/model.ts";
 import { float } from "../image/rows.ts";
 import { decodeMaps } from "../image/sampler.ts";
+import { latentShape, mapShape } from "../image/scales.ts";
 import { type Picture, toPictures } from "../image/sheet.ts";
 import type { UnfoldedScale } from "./protocol.ts";
 
@@ -17,12 +17,12 @@ export async function* unfold(
   { signal }: { signal: AbortSignal },
 ): AsyncGenerator<UnfoldedScale> {
   const { latent: C } = model.tokenizer;
-  const N = latentSide(model.tokenizer);
+  const [h, w] = latentShape(model.tokenizer);
   const codebook = model.codebook.data as Float32Array;
   const { f, ids } = await encodePicture(model, picture);
   const whole = length(f.data as Float32Array);
-  let fHat: Tensor = float([1, C, N, N]);
-  for (const [k, side] of model.patchNums.entries()) {
+  let fHat: Tensor = float([1, C, h, w]);
+  for (const [k, pn] of model.patchNums.entries()) {
     signal.throwIfAborted();
     const own = ids[k]!;
     const rows = float([1, own.length, C]);
@@ -34,10 +34,10 @@ export async function* unfold(
     yield {
       scale: k,
       of: ids.length,
-      side,
+      shape: mapShape(pn),
       ids: own.slice(),
-      mapSide: N,
-      missing: lengthAt(rest, N * N),
+      latent: [h, w],
+      missing: lengthAt(rest, h * w),
       lengths: [whole, length(rest)],
       png: await encodePng(decoded!),
     };

@@ -64,10 +64,10 @@ const ANSWERS: Answers = {
       for await (const step of host.surely((model) => drawWishes(model, batch, { signal }))) {
         if (step.kind === "moved") yield step;
         if (step.kind !== "scale") continue;
-        const { kind, scale, of, side } = step;
+        const { kind, scale, of, shape } = step;
         for (const { wish, png, ids, doubt, width, height } of step.drawn) {
           const place = at + wish;
-          if (scales) yield { kind, place, scale, of, side, ids, doubt, png };
+          if (scales) yield { kind, place, scale, of, shape, ids, doubt, png };
           if (scale < of - 1) continue;
           const drawn = {
             ...{ label: labelName(facts, job.labels[place]!), index: indexOf(job, place), ...edit },

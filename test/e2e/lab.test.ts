@@ -121,7 +121,7 @@ test("compare trains four models, chooses guidance on a few pictures and writes 
   // FID wants more pictures than the network's 112 features, so 64 became 113.
   expect(tried.map((row) => row.pictures)).toEqual(Array(8).fill("113"));
   const [tokenizers] = tableOf(text, "tokenizer") as [Record<string, string>[]];
-  expect(tokenizers.map((row) => row.maps)).toEqual(["1 2 4", "4"]);
+  expect(tokenizers.map((row) => row.maps)).toEqual(["1, 2, 4", "4"]);
   for (const row of tokenizers) expect(Number(row.rFID)).toBeGreaterThan(0);
   const { rows, study } = await json("compare");
   expect(study).toMatchObject({ seed: 0, batch: 8 });

@@ -294,7 +294,10 @@ describe("what tells", () => {
       shape: [16],
       bytes: 64,
     });
-    expect(jsonLines(tokenizer!.stdout)[0]).toMatchObject({ kind: "vqvae", pictureSize: 8 });
+    expect(jsonLines(tokenizer!.stdout)[0]).toMatchObject({
+      kind: "vqvae",
+      pictureSize: { width: 8, height: 8 },
+    });
     const words = await underpaint(["info", join(model, "vqvae.safetensors"), "--tensors"]);
     expect(words.stdout).toMatch(/multi-scale VQVAE/);
     expect(words.stdout).toMatch(/quantize\.embedding\.weight\s+float32\s+\[16, 4\]/);
@@ -332,7 +335,11 @@ describe("the embedded model", () => {
     const folder = join(PACKAGE_ROOT, "models/emoji64");
     expect(existsSync(join(folder, "var.safetensors")), `${folder} is absent`).toBe(true);
     const [row] = jsonLines((await underpaint(["models", "list", "--json"])).stdout);
-    expect(row).toMatchObject({ name: "emoji64", size: 64, card: join(folder, "README.md") });
+    expect(row).toMatchObject({
+      name: "emoji64",
+      size: { width: 64, height: 64 },
+      card: join(folder, "README.md"),
+    });
     const cwd = await newFolder();
     expect(
       await underpaint(["sample", "--count", "4", "--sheet", "sheet.png"], { cwd }),

@@ -119,7 +119,7 @@ describe("OpenAI's client", () => {
       mask: await toFile(maskPng, "m.png", { type: "image/png" }),
       prompt: "faces",
       scales: true,
-    } as never)) as unknown as { data: { b64_json: string; scales: { side: number }[] }[] };
+    } as never)) as unknown as { data: { b64_json: string; scales: { shape: number[] }[] }[] };
     const [one] = answer.data;
     const edited = await decodePng(bytesOf(one!.b64_json));
     let changed = 0;
@@ -130,7 +130,7 @@ describe("OpenAI's client", () => {
         if (!same) changed++;
       }
     expect(changed).toBeGreaterThan(500);
-    expect(one!.scales.map(({ side }) => side)).toEqual([1, 2, 3, 4, 5, 6, 8]);
+    expect(one!.scales.map(({ shape }) => shape[1])).toEqual([1, 2, 3, 4, 5, 6, 8]);
   });
 
   test("edits pictures of other sizes through a window, and streams those too", async () => {
@@ -193,9 +193,9 @@ describe("our client", () => {
     for await (const event of client.draw({ label: "faces/noto", seed: 3, count: 2 }))
       events.push(event);
     const scales = events.filter((e) => e.kind === "scale" && e.place === 1);
-    expect(scales.map((e) => e.kind === "scale" && [e.side, e.ids.length, e.doubt.length])).toEqual(
-      [1, 2, 3, 4, 5, 6, 8].map((side) => [side, side ** 2, side ** 2]),
-    );
+    expect(
+      scales.map((e) => e.kind === "scale" && [...e.shape, e.ids.length, e.doubt.length]),
+    ).toEqual([1, 2, 3, 4, 5, 6, 8].map((side) => [side, side, side ** 2, side ** 2]));
     for (const e of scales)
       if (e.kind === "scale") for (const v of e.doubt) expect(v >= 0 && v <= 1).toBe(true);
     expect(events.at(-1)).toMatchObject({ kind: "state", state: "done" });

@@ -136,12 +136,12 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
       .locator('main input[type="file"]')
       .setInputFiles({ name: "mine.png", mimeType: "image/png", buffer });
     const said = page.locator("p.said");
-    await page.getByText(/Scale 7 of 7: 8 x 8 tokens/).waitFor({ timeout: 40_000 });
+    await page.getByText(/Scale 7 of 7: 8 × 8 tokens/).waitFor({ timeout: 40_000 });
     const slider = page.getByRole("slider", { name: "Scale", exact: true });
     const src = () => page.getByAltText("All scales so far").getAttribute("src");
     const last = await src();
     await slider.fill("0");
-    await page.getByText(/Scale 1 of 7: 1 x 1 tokens/).waitFor();
+    await page.getByText(/Scale 1 of 7: 1 × 1 tokens/).waitFor();
     expect(await src()).not.toBe(last);
     const missing = async () => Number(/(\d+) ?%/.exec((await said.textContent())!)![1]);
     const first = await missing();

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { decodePng } from "../../src/formats/png.ts";
 import { readSafetensors } from "../../src/formats/safetensors.ts";
 import {
   type Ended,
@@ -73,6 +74,37 @@ const transformer = (run: string, more: readonly string[] = [], options = {}): P
     options,
   );
 const KINDS = { vqvae, var: transformer } as const;
+
+test("pictures twice as wide as high are learnt, measured, drawn and edited", async () => {
+  const [first, second] = [await newFolder(), await newFolder()];
+  const out = join(second, "red.png");
+  const run = async (...args: string[]): Promise<Ended> => {
+    const ended = await underpaint(args);
+    expect(ended.code, ended.stderr).toBe(0);
+    return ended;
+  };
+  const wide = ["--size", "8x4", "--patch-nums", "1,2x1,4x2", "--steps", "6"];
+  const trained = await vqvae(first, wide);
+  expect(trained.code, trained.stderr).toBe(0);
+  const metrics = jsonLines(trained.stdout).flatMap((line) => Object.keys(line.metrics ?? {}));
+  expect(metrics).toContain("usage/4x2");
+  const drawer = await transformer(second, ["--tokenizer", first, "--steps", "4"]);
+  expect(drawer.code, drawer.stderr).toBe(0);
+  const tokenizer = join(first, "vqvae.safetensors");
+  const judged = await run(
+    ...["eval", `${pictures}:train`, "--tokenizer", tokenizer, "--network", "lab:fashion-mnist"],
+    ...["--metrics", "kid", "--json"],
+  );
+  expect(jsonLines(judged.stdout)[0]).toMatchObject({ figures: [{ metric: "kid" }] });
+  await run("sample", "red", "--model", second, "--out", out);
+  const edited = join(second, "edited.png");
+  await run("edit", out, "--model", second, "--box", "0.5,0,1,1", "--out", edited);
+  for (const file of [out, edited])
+    expect(await decodePng(readFileSync(file))).toMatchObject({ width: 8, height: 4 });
+  const odd = await vqvae(await newFolder(), ["--size", "9x4", "--steps", "2"]);
+  expect(odd.code).toBe(2);
+  expect(odd.stderr).toMatch(/image size 9x4 is not a multiple .*; use 8 or 10, and 4/);
+});
 
 /** What every kill must leave: a whole checkpoint, or none yet. */
 function checkpointStep(run: string): number {

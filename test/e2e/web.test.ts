@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodePng } from "../../src/formats/png.ts";
 import { encodePicture } from "../../src/image/edit/tokens.ts";
 import { loadVar, type Var } from "../../src/image/model.ts";
+import { mapShape } from "../../src/image/scales.ts";
 import { drawWishes, isCanvas, served } from "../../src/server/drawer.ts";
 import {
   indexOf,
@@ -84,7 +85,7 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
   for (const name of Object.keys(MODELS))
     test(`${name}: every token of drawings, branches and edits is Node's`, async () => {
       const model = await loadVar(MODELS[name]!, { backend: "ort-node" });
-      const { size } = model;
+      const size = model.size.width;
       const K = model.patchNums.length;
       const [image, hole] = [await picture(size), await mask(size)];
       const [large, largeHole] = [await picture(2 * size), await mask(2 * size)];
@@ -143,12 +144,12 @@ suite(noBrowser ? `in Chromium (skipped: ${noBrowser})` : "in Chromium", () => {
   test("a picture unfolds into the tokens that Node finds, and less is missing at the end", async () => {
     const [name] = Object.keys(MODELS).reverse(); // a trained one where it lies in the checkout
     const model = await loadVar(MODELS[name!]!, { backend: "ort-node" });
-    const image = await picture(model.size);
+    const image = await picture(model.size.width);
     const scales = await call(page, "unfold", name!, image);
     const { data, width, height } = await readPicture(Uint8Array.from(image));
     const own = await encodePicture(model, { width, height, channels: 3, data });
     expect(scales.map(({ ids }) => ids)).toEqual(own.ids.map((ids) => [...ids]));
-    expect(scales.map(({ side }) => side)).toEqual(model.patchNums);
+    expect(scales.map(({ shape }) => shape)).toEqual(model.patchNums.map(mapShape));
     if (name !== "tiny") expect(scales.at(-1)!.lengths[1]).toBeLessThan(scales[0]!.lengths[0] / 2);
     await model.release();
   });

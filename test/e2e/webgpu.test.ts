@@ -6,6 +6,7 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadVar } from "../../src/image/model.ts";
+import { mapTokens } from "../../src/image/scales.ts";
 import { CASES } from "../conformance/cases.ts";
 import { SKIPPED_ON_ORT_WEBGPU } from "../conformance/skips.ts";
 import { call, MODELS } from "./browser/calls.ts";
@@ -66,7 +67,7 @@ suite(noBrowser ? `WebGPU (skipped: ${noBrowser})` : "WebGPU", () => {
     const { ids } = await draw(MODELS.tiny!, { ...asked[0], backend: "ort-node" } as never);
     const model = await loadVar(MODELS.tiny!, { backend: "ort-node" });
     const own = ids.map((all, k) => {
-      const tokens = model.patchNums[k]! ** 2;
+      const tokens = mapTokens(model.patchNums[k]!);
       return [0, 1].map((place) => all.slice(place * tokens, (place + 1) * tokens));
     });
     await model.release();

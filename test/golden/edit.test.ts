@@ -10,6 +10,7 @@ import { modelMetadata } from "../../src/image/note.ts";
 import { ordersOf } from "../../src/image/orders.ts";
 import { maskAtScale } from "../../src/image/quantizer-math.ts";
 import { drawOrders } from "../../src/image/sampler.ts";
+import { mapShape, mapTokens } from "../../src/image/scales.ts";
 import {
   fixture,
   golden,
@@ -33,7 +34,9 @@ test("a mask of 16x16 cells at each of the official scales", () => {
     readFileSync(fixture("edit_mask_16.json"), "utf8"),
   ) as { mask16: number[][]; force_gt_per_scale: Record<string, number[][]> };
   for (const [pn, rows] of Object.entries(wanted))
-    expect([...maskAtScale(mask16.flat(), 16, Number(pn))], `scale ${pn}`).toEqual(rows.flat());
+    expect([...maskAtScale(mask16.flat(), [16, 16], Number(pn))], `scale ${pn}`).toEqual(
+      rows.flat(),
+    );
 });
 
 test("in-painting without a class, guidance 3, the likeliest code: masks exactly, the picture within 1e-5", async () => {
@@ -41,12 +44,12 @@ test("in-painting without a class, guidance 3, the likeliest code: masks exactly
   const cells = given("inpaint.mask").data as Float32Array;
   const keep = tokensKept(cells, tinyVqvae);
   keep.forEach((data, k) => {
-    const shape = [tinyVqvae.patchNums[k]!, tinyVqvae.patchNums[k]!];
+    const shape = mapShape(tinyVqvae.patchNums[k]!);
     check(`inpaint.force_gt.${k}`, { dtype: "float32", shape, data: Float32Array.from(data) });
   });
   const { arrays } = golden("vae");
   const ids = tinyVqvae.patchNums.map((pn, k) =>
-    Int32Array.from(arrays.get(`vae.idx.${k}`)!.data as Int32Array).subarray(0, pn * pn),
+    Int32Array.from(arrays.get(`vae.idx.${k}`)!.data as Int32Array).subarray(0, mapTokens(pn)),
   );
   const orders = ordersOf(model, {
     label: null,

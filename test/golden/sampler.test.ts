@@ -34,8 +34,14 @@ test("guidance 1.5 and the likeliest code: every array of every scale", async ()
   const labels = [...(given("l2.label").data as Int32Array)];
   for await (const step of sample(model, { labels, guidance: 1.5, topK: 1, topP: 0 }))
     steps.push(step);
-  expect(steps.map(({ side }) => side)).toEqual([1, 2, 3, 4]);
-  for (const { scale: k, of, ids, fHat, side } of steps) {
+  expect(steps.map(({ shape }) => shape[1])).toEqual([1, 2, 3, 4]);
+  for (const {
+    scale: k,
+    of,
+    ids,
+    fHat,
+    shape: [side],
+  } of steps) {
     check(`l2.ar.idx.${k}`, ids);
     check(`l2.ar.logits_raw.${k}`, raw[k]!);
     const guided = guide((raw[k]!.data as Float32Array).slice(), (1.5 * k) / (of - 1));
@@ -45,9 +51,9 @@ test("guidance 1.5 and the likeliest code: every array of every scale", async ()
     check(`l2.ar.logits_cfg.${k}`, cfg, { tolerance });
     check(`l2.ar.f_hat.${k}`, fHat);
     check(`l2.ar.h.${k}`, codeMaps(model.codebook, ids, side));
-    const next = steps[k + 1]?.side;
+    const next = steps[k + 1]?.shape[0];
     if (next === undefined) continue;
-    const small = resizeMaps(areaMatrix(4, next), fHat.data as Float32Array);
+    const small = resizeMaps([areaMatrix(4, next), areaMatrix(4, next)], fHat.data as Float32Array);
     check(`l2.ar.next_map.${k}`, { dtype: "float32", shape: [2, 8, next, next], data: small });
   }
   check("l2.ar.img", await steps.at(-1)!.images());

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { inputFromIds } from "../../src/image/quantizer.ts";
+import { mapTokens } from "../../src/image/scales.ts";
 import { trainingLogits } from "../../src/image/var.ts";
 import { blockCausalMask, scaleOfToken } from "../../src/image/var-layout.ts";
 import { varLoss } from "../../src/image/var-loss.ts";
@@ -81,7 +82,7 @@ describe.each(["l2", "saln"] as const)("%s", (which) => {
     check(`${which}.logits`, got.logits!);
     check(`${which}.x_BLCv_wo_first_l`, got.read!);
     expect(got.meanLoss!.data[0]).toBe(got.loss!.data[0]);
-    const sizes = config.patchNums.map((pn) => pn * pn);
+    const sizes = config.patchNums.map(mapTokens);
     const mean = (x: ArrayLike<number>) => sizes.reduce((sum, n, k) => sum + (n * x[k]!) / 30, 0);
     expect(mean(got.scaleLosses!.data as Float32Array)).toBeCloseTo(Number(got.loss!.data[0]), 5);
     expect(mean(got.scaleAccuracies!.data as Float32Array)).toBeCloseTo(

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Tensor } from "../../src/formats/dtype.ts";
-import { PATCH_NUMS, scaleStarts, type VqvaeConfig } from "../../src/image/config.ts";
+import type { VqvaeConfig } from "../../src/image/config.ts";
 import {
   fHatsFromIds,
   growingFHats,
@@ -12,6 +12,7 @@ import {
   quantizeForTraining,
 } from "../../src/image/quantizer.ts";
 import { areaMatrix, bicubicMatrix, phiIndex, resizeMaps } from "../../src/image/quantizer-math.ts";
+import { mapTokens, PATCH_NUMS, scaleStarts } from "../../src/image/scales.ts";
 import { decode, encode } from "../../src/image/vqvae.ts";
 import { vqvaeSpecs } from "../../src/image/vqvae-layout.ts";
 import { bindConstants, bindInputs } from "../../src/nn/bind.ts";
@@ -31,7 +32,7 @@ function allIds(prefix: string, { patchNums }: VqvaeConfig): Tensor {
   for (const [k, pn] of patchNums.entries()) {
     const ids = given(`${prefix}.idx.${k}`).data as Int32Array;
     for (const [i, id] of ids.entries())
-      data[Math.floor(i / pn ** 2) * L + starts[k]! + (i % pn ** 2)] = BigInt(id);
+      data[Math.floor(i / mapTokens(pn)) * L + starts[k]! + (i % mapTokens(pn))] = BigInt(id);
   }
   return { dtype: "int64", shape: [2, L], data };
 }
@@ -158,7 +159,7 @@ test("resizing: area, bicubic, nearest", async () => {
     if (kind === undefined) continue;
     const matrix = (kind === "area" ? areaMatrix : bicubicMatrix)(Number(from), Number(to));
     const x = kind === "area" ? x16 : given(`interp.bicubic.in${from}`);
-    const data = resizeMaps(matrix, x.data as Float32Array);
+    const data = resizeMaps([matrix, matrix], x.data as Float32Array);
     check(name, { dtype: "float32", shape: [1, 2, Number(to), Number(to)], data });
   }
   const x = given("interp.nearest2x.in");

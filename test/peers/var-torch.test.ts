@@ -14,7 +14,7 @@ import type { Tensor, TensorMap } from "../../src/formats/dtype.ts";
 import { readSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
 import { loadVar } from "../../src/image/model.ts";
 import { modelMetadata } from "../../src/image/note.ts";
-import { type ScaleStep, sample } from "../../src/image/sampler.ts";
+import { idsOf, type ScaleStep, sample } from "../../src/image/sampler.ts";
 import {
   golden,
   largestDifference,
@@ -144,14 +144,7 @@ describe.skipIf(!found)(
         const images = await steps.at(-1)!.images();
         await model.release();
         const { answer, arrays } = await peer(name, { ...DRAWN, ada });
-        const ours = CLASSES.map((_, i) =>
-          steps.flatMap(({ ids, side }) =>
-            Array.from(
-              ids.data.subarray(i * side ** 2, (i + 1) * side ** 2) as BigInt64Array,
-              Number,
-            ),
-          ),
-        );
+        const ours = CLASSES.map((_, i) => steps.flatMap((step) => idsOf(step, i)));
         expect(answer.ids).toEqual(ours);
         close(arrays.get("images"), images);
       },

@@ -10,8 +10,9 @@ import { reference } from "../../tensor/backends/reference.ts";
 import { grad } from "../../tensor/grad.ts";
 import { createGraph, input, output } from "../../tensor/graph.ts";
 import { rng } from "../../tensor/rng.ts";
-import { tokenCount, varConfig, vqvaeConfig } from "../config.ts";
+import { varConfig, vqvaeConfig } from "../config.ts";
 import { samplingFlops, trainingFlops } from "../cost.ts";
+import { tokenCount } from "../scales.ts";
 import { varSpecs } from "../var-layout.ts";
 import { vqvaeSpecs } from "../vqvae-layout.ts";
 import {

@@ -5,8 +5,9 @@
 
 import type { Tensor } from "../../formats/dtype.ts";
 import type { ParamSpec } from "../../nn/spec.ts";
-import { checkTransformerConfig, tokenCount, type VarConfig, varConfig } from "../config.ts";
+import { checkTransformerConfig, type VarConfig, varConfig } from "../config.ts";
 import { type Pass, passFlops, sumFlops, type VarFlops } from "../cost.ts";
+import { tokenCount } from "../scales.ts";
 import { decays, varSpecs } from "../var-layout.ts";
 
 interface Family {

@@ -2,12 +2,12 @@
 
 import type { Tensor } from "../../formats/dtype.ts";
 import { type Rng, rng } from "../../tensor/rng.ts";
-import { latentSide, tokenCount } from "../config.ts";
 import { type Drawing, USUAL_DRAWING, withDrawing } from "../drawing.ts";
 import { freeKvCache, kvCache, nextOf, pastOf } from "../kv-cache.ts";
 import { checkWhole } from "../orders.ts";
 import { float } from "../rows.ts";
 import { drawTokens, guide } from "../sampling.ts";
+import { mapTokens, tokenCount } from "../scales.ts";
 import { type Picture, toPictures } from "../sheet.ts";
 
 import type { BaselineKind } from "./config.ts";
@@ -229,7 +229,7 @@ function logProbability(row: Float32Array, code: number): number {
 export async function drawLatents(model: Baseline, job: Job): Promise<Tensor> {
   const { labels, chances, drawing, signal } = job;
   const { latent } = model.config;
-  const size = latentSide(model.config) ** 2 * latent;
+  const size = mapTokens(model.config.patchNums.at(-1)!) * latent;
   const B = labels.length;
   const rows = rowsOf(model, job);
   const shape = [rows.length, size / latent, latent];

@@ -23,8 +23,9 @@ import {
   where,
 } from "../../tensor/ops.ts";
 import type { Rng } from "../../tensor/rng.ts";
-import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../config.ts";
+import type { VarConfig, VqvaeConfig } from "../config.ts";
 import { fHatsFromIds } from "../quantizer.ts";
+import { latentShape, mapTokens, tokenCount } from "../scales.ts";
 import { dropMaskShape } from "../var-loss.ts";
 import { type BaselineKind, TIME_FEATURES } from "./config.ts";
 import {
@@ -87,7 +88,7 @@ const LESSONS: Readonly<Record<BaselineKind, Rules>> = {
   dit: {
     build(g, p, { ids, ...rest }, options) {
       const { config, batch, codes, tokenizer } = options;
-      const n = latentSide(config) ** 2;
+      const n = mapTokens(latentShape(config));
       const fHat = withScope(g, "latent", () => fHatsFromIds(ids, codes, tokenizer).at(-1)!);
       const x0 = div(sub(rowsOfMap(fHat), p("latent_mean")), p("latent_std")); // B n latent
       const [alpha, sigma] = [input(g, "alpha", [batch, 1, 1]), input(g, "sigma", [batch, 1, 1])];
@@ -99,7 +100,7 @@ const LESSONS: Readonly<Record<BaselineKind, Rules>> = {
       return { loss, report: { meanLoss: stopGradient(loss) } };
     },
     chance(config, batch, rng) {
-      const shape = [batch, latentSide(config) ** 2, config.latent] as const;
+      const shape = [batch, mapTokens(latentShape(config)), config.latent] as const;
       const t = rng.child("time").fillUniform(new Float32Array(batch));
       const levels = Array.from(t, noiseLevel);
       const column = (values: readonly number[]) => float([batch, 1, 1], Float32Array.from(values));

@@ -6,8 +6,9 @@ import { bindConstants } from "../../nn/bind.ts";
 import { type Backend, openBackend, type RunOptions, type Session } from "../../tensor/backend.ts";
 import { createGraph, type Graph, input, output } from "../../tensor/graph.ts";
 import { add, clip, embedding, mul, reshape } from "../../tensor/ops.ts";
-import { latentSide, tokenCount, type VarConfig, type VqvaeConfig } from "../config.ts";
+import type { VarConfig, VqvaeConfig } from "../config.ts";
 import { fHatsFromIds } from "../quantizer.ts";
+import { latentShape, mapTokens, tokenCount } from "../scales.ts";
 import { positions } from "../var.ts";
 import { classGraph, headGraph, scaleGraph } from "../var-step.ts";
 import { decode } from "../vqvae.ts";
@@ -52,7 +53,7 @@ const GRAPHS = {
   /** x R n latent, times R F, labels R -> `v` R n latent */
   velocity({ config, weights }) {
     const g = createGraph("velocity");
-    const x = input(g, "x", ["R", latentSide(config) ** 2, config.latent]);
+    const x = input(g, "x", ["R", mapTokens(latentShape(config)), config.latent]);
     const times = input(g, "times", ["R", TIME_FEATURES]);
     const labels = input(g, "labels", ["R"], "int64");
     output(g, "v", velocity({ x, times, labels }, bindConstants(g, weights), { config }));
@@ -71,9 +72,9 @@ const GRAPHS = {
   "latents to image"({ config, weights, tokenizer, tokenizerWeights }) {
     const g = createGraph("latents to image");
     const own = bindConstants(g, weights);
-    const N = latentSide(tokenizer);
-    const x = input(g, "x", ["B", N * N, config.latent]);
-    const fHat = mapOfRows(add(mul(x, own("latent_std")), own("latent_mean")), N);
+    const shape = latentShape(tokenizer);
+    const x = input(g, "x", ["B", mapTokens(shape), config.latent]);
+    const fHat = mapOfRows(add(mul(x, own("latent_std")), own("latent_mean")), shape);
     output(g, "image", clip(decode(fHat, bindConstants(g, tokenizerWeights), tokenizer), -1, 1));
     return g;
   },

@@ -6,7 +6,8 @@ import { inScope, linear } from "../../nn/layers.ts";
 import { sharedConstant, type Value } from "../../tensor/graph.ts";
 import { add, concat, embedding, reshape, silu, slice, transpose } from "../../tensor/ops.ts";
 import type { Dim } from "../../tensor/shape.ts";
-import { tokenCount, type VarConfig } from "../config.ts";
+import type { VarConfig } from "../config.ts";
+import { tokenCount } from "../scales.ts";
 import {
   condition,
   dropPairs,
@@ -118,14 +119,14 @@ export function timeFeatures(times: ArrayLike<number>): Tensor {
   return { dtype: "float32", shape: [times.length, TIME_FEATURES], data };
 }
 
-/** Latent maps as rows. B C N N -> B N² C */
+/** Latent maps as rows. B C h w -> B hw C */
 export function rowsOfMap(map: Value): Value {
-  const [B, C, N] = map.shape as [Dim, number, number, number];
-  return transpose(reshape(map, [B, C, N * N]), [0, 2, 1]);
+  const [B, C, h, w] = map.shape as [Dim, number, number, number];
+  return transpose(reshape(map, [B, C, h * w]), [0, 2, 1]);
 }
 
-/** And back. B N² C -> B C N N */
-export function mapOfRows(rows: Value, N: number): Value {
+/** And back. B hw C -> B C h w */
+export function mapOfRows(rows: Value, [h, w]: readonly [height: number, width: number]): Value {
   const [B, , C] = rows.shape as [Dim, number, number];
-  return reshape(transpose(rows, [0, 2, 1]), [B, C, N, N]);
+  return reshape(transpose(rows, [0, 2, 1]), [B, C, h, w]);
 }

@@ -1,6 +1,7 @@
-/** Edits of pictures larger than the model draws: through square windows that are shrunk, edited and put back. */
+/** Edits of pictures larger than the model draws: through windows of its proportions that are shrunk, edited and put back. */
 
 import { InputError } from "../../formats/errors.ts";
+import { type PictureSize, sizeText } from "../../formats/picture-size.ts";
 import type { Var } from "../model.ts";
 import type { Picture } from "../sheet.ts";
 import { blendInto, softEdge } from "./blend.ts";
@@ -35,20 +36,16 @@ export interface CanvasStep {
   readonly picture: Picture;
 }
 
-/** A square part of a canvas; it may reach over the edge. */
-interface Window {
-  readonly x: number;
-  readonly y: number;
-  readonly side: number;
-}
+/** A part of a canvas with the proportions of what the model draws; it may reach over the edge. */
+type Window = Rectangle;
 
 const MAX_PIXELS = 50_000_000;
 /** Windows of one extension: each is a picture drawn. */
 const MAX_WINDOWS = 256;
 
 /**
- * In-painting in a picture of any size: one square window around the hole is edited at the model's size and put back;
- * all else stays as it was, byte by byte.
+ * In-painting in a picture of any size: one window around the hole is edited at the model's size and put back; all
+ * else stays as it was, byte by byte.
  * @param options.mask of the picture's size
  * @throws InputError when the sizes do not fit, the mask draws nothing or the picture is too large
  */
@@ -62,13 +59,13 @@ export async function* paintCanvas(
   checkFeather(options.feather, picture);
   if (!(context >= 1 && context <= 100))
     throw new InputError(`context must be 1 to 100, got ${context}; 1.6 is usual`, { context });
-  const window = around(mask, picture, context);
+  const window = around(mask, picture, { context, size: model.size });
   for await (const step of paintWindow(model, { picture, mask, window }, options))
     yield { ...step, done: (step.scale + 1) / step.of, window: 0, windows: 1 };
 }
 
 /**
- * Out-painting beyond the edges: the canvas grows, and windows as large as the picture's shorter side walk into
+ * Out-painting beyond the edges: the canvas grows, and the largest windows that the picture holds walk into
  * what is new, always seeing what is there already.
  * @yields after every scale of every window
  * @throws InputError for sides that are no whole numbers of pixels, none to add, or too much at once
@@ -78,14 +75,14 @@ export async function* extend(
   picture: Picture,
   { left = 0, top = 0, right = 0, bottom = 0, ...options }: ExtendOptions,
 ): AsyncGenerator<CanvasStep> {
-  const { width, height } = extendedSize(picture, { left, top, right, bottom });
+  const { size } = model;
+  const { width, height } = extendedSize(picture, { left, top, right, bottom }, { size });
   checkFeather(options.feather, picture);
   // What is new starts as the nearest pixel of the edge: a colour that does not mislead the coarse scales.
   let canvas = crop(picture, { x: -left, y: -top, width, height });
   const known = plainMask({ width, height }, 0);
   fill(known, { x: left, y: top, width: picture.width, height: picture.height });
-  const side = Math.min(picture.width, picture.height);
-  const windows = windowsOf(known, side);
+  const windows = windowsOf(known, largestWindow(picture, size));
   for (const [i, window] of windows.entries()) {
     const { branches = [] } = options;
     const own = { ...options, branches: [...branches, { from: 0, name: `window ${i}` }] };
@@ -95,18 +92,19 @@ export async function* extend(
       const done = (i * step.of + step.scale + 1) / (windows.length * step.of);
       yield { ...step, done, window: i, windows: windows.length };
     }
-    fill(known, { ...window, width: side, height: side });
+    fill(known, window);
   }
 }
 
 /** Pixels to add on each side. */
 export type Sides = Readonly<Record<"left" | "top" | "right" | "bottom", number>>;
 
-/** The size of a picture with what is added. @throws InputError as `extend` does */
+/** The size of a picture with what is added by a model of that size. @throws InputError as `extend` does */
 export function extendedSize(
-  picture: { readonly width: number; readonly height: number },
+  picture: PictureSize,
   sides: Sides,
-): { width: number; height: number } {
+  { size }: Pick<Var, "size">,
+): PictureSize {
   for (const [side, pixels] of Object.entries(sides))
     if (!(Number.isSafeInteger(pixels) && pixels >= 0))
       throw new InputError(`${side} must be a whole number of pixels, got ${pixels}`, { ...sides });
@@ -118,11 +116,11 @@ export function extendedSize(
   const width = picture.width + left + right;
   const height = picture.height + top + bottom;
   checkPixels({ width, height });
-  const side = Math.min(picture.width, picture.height);
-  const windows = stopCount(width, side) * stopCount(height, side);
+  const window = largestWindow(picture, size);
+  const windows = stopCount(width, window.width) * stopCount(height, window.height);
   if (windows > MAX_WINDOWS)
     throw new InputError(
-      `extending ${picture.width}x${picture.height} to ${width}x${height} takes some ${windows} windows of ${side} pixels, at most ${MAX_WINDOWS} are drawn; add less at once`,
+      `extending ${picture.width}x${picture.height} to ${width}x${height} takes some ${windows} windows of ${sizeText(window)} pixels, at most ${MAX_WINDOWS} are drawn; add less at once`,
       { ...sides, windows },
     );
   return { width, height };
@@ -134,23 +132,24 @@ async function* paintWindow(
   { picture, mask, window }: { picture: Picture; mask: Mask; window: Window },
   { blend = "seamless", feather = softEdge(mask), ...options }: Omit<PaintOptions, "mask">,
 ) {
-  const { side } = window;
-  const square = { ...window, width: side, height: side };
-  const part = crop(picture, square);
-  const partMask = cropMask(mask, square);
-  const size = model.size;
-  const small = resized(part, size, size);
-  const smallMask = shrunkMask(partMask, size);
+  const part = crop(picture, window);
+  const partMask = cropMask(mask, window);
+  const small = resized(part, model.size.width, model.size.height);
+  const smallMask = shrunkMask(partMask, model.size);
   for await (const step of paint(model, small, { ...options, mask: smallMask, blend: "none" })) {
     const [drawn] = await step.pictures();
-    const back = resized(drawn!, side, side);
+    const back = resized(drawn!, window.width, window.height);
     const blended = blendInto(part, back, { mask: partMask, blend, feather });
     yield { scale: step.scale, of: step.of, picture: paste(picture, blended, window) };
   }
 }
 
-/** The smallest square around what is drawn, `context` times as large, inside the picture where it fits. */
-function around({ data }: Mask, { width, height }: Picture, context: number): Window {
+/** The smallest window around what is drawn, `context` times as large, inside the picture where it fits. */
+function around(
+  { data }: Mask,
+  { width, height }: Picture,
+  { context, size }: { context: number; size: PictureSize },
+): Window {
   let [x0, y0, x1, y1] = [width, height, 0, 0];
   for (let i = 0; i < data.length; i++) {
     if (data[i]! >= 1) continue;
@@ -158,23 +157,33 @@ function around({ data }: Mask, { width, height }: Picture, context: number): Wi
     [x0, y0] = [Math.min(x0, x), Math.min(y0, y)];
     [x1, y1] = [Math.max(x1, x + 1), Math.max(y1, y + 1)];
   }
-  const hole = Math.max(x1 - x0, y1 - y0);
-  const most = Math.max(hole, Math.min(width, height));
-  const side = Math.min(most, Math.ceil(hole * context));
-  const place = (low: number, high: number, size: number) =>
-    side >= size
-      ? Math.round((size - side) / 2)
-      : Math.min(size - side, Math.max(0, Math.round((low + high - side) / 2)));
-  return { x: place(x0, x1, width), y: place(y0, y1, height), side };
+  const proportion = size.width / size.height;
+  const hole = Math.max(y1 - y0, (x1 - x0) / proportion); // in rows, as what follows
+  const most = Math.max(hole, Math.min(height, width / proportion));
+  const rows = Math.ceil(Math.min(most, Math.ceil(hole * context)));
+  const window = { width: Math.ceil(rows * proportion), height: rows };
+  const place = (low: number, high: number, [side, of]: [number, number]) =>
+    side >= of
+      ? Math.round((of - side) / 2)
+      : Math.min(of - side, Math.max(0, Math.round((low + high - side) / 2)));
+  const x = place(x0, x1, [window.width, width]);
+  return { x, y: place(y0, y1, [window.height, height]), ...window };
+}
+
+/** The largest window of the model's proportions within a picture. */
+function largestWindow({ width, height }: PictureSize, size: PictureSize): PictureSize {
+  const proportion = size.width / size.height;
+  const rows = Math.max(1, Math.floor(Math.min(height, width / proportion)));
+  return { width: Math.min(width, Math.max(1, Math.round(rows * proportion))), height: rows };
 }
 
 /** Windows in the order in which they are drawn, until nothing is unknown. */
-function windowsOf(known: Mask, side: number): Window[] {
+function windowsOf(known: Mask, size: PictureSize): Window[] {
   const then: Mask = { ...known, data: known.data.slice() };
   const windows: Window[] = [];
   while (then.data.some((v) => v < 1)) {
-    const window = nextWindow(then, side);
-    fill(then, { ...window, width: side, height: side });
+    const window = nextWindow(then, size);
+    fill(then, window);
     windows.push(window);
   }
   return windows;
@@ -195,24 +204,23 @@ function stops(size: number, side: number): number[] {
 }
 
 /** Where the next window goes: where something is to be drawn and most is known. */
-function nextWindow({ width, height, data }: Mask, side: number): Window {
-  let best: Window = { x: 0, y: 0, side };
+function nextWindow({ width, height, data }: Mask, size: PictureSize): Window {
+  let best: Window = { x: 0, y: 0, ...size };
   let most = -1;
-  for (const y of stops(height, side))
-    for (const x of stops(width, side)) {
+  for (const y of stops(height, size.height))
+    for (const x of stops(width, size.width)) {
       let known = 0;
-      for (let row = y; row < y + side; row++)
-        for (let i = row * width + x; i < row * width + x + side; i++) known += data[i]!;
-      if (known < side * side && known > most) [best, most] = [{ x, y, side }, known];
+      for (let row = y; row < y + size.height; row++)
+        for (let i = row * width + x; i < row * width + x + size.width; i++) known += data[i]!;
+      if (known < size.width * size.height && known > most)
+        [best, most] = [{ x, y, ...size }, known];
     }
   return best;
 }
 
-interface Rectangle {
+interface Rectangle extends PictureSize {
   readonly x: number;
   readonly y: number;
-  readonly width: number;
-  readonly height: number;
 }
 
 /** A rectangle of a picture; beyond its edges the nearest pixel goes on. */
@@ -242,17 +250,17 @@ function cropMask(mask: Mask, { x, y, width, height }: Rectangle): Mask {
   return part;
 }
 
-/** To a square of `size`: a pixel is as much kept as the least kept of those it covers. */
-function shrunkMask({ width, height, data }: Mask, size: number): Mask {
-  const small = plainMask({ width: size, height: size }, 1);
-  for (let y = 0; y < size; y++)
-    for (let x = 0; x < size; x++) {
-      const [y0, y1] = covered(y, size, height);
-      const [x0, x1] = covered(x, size, width);
+/** To another size: a pixel is as much kept as the least kept of those it covers. */
+function shrunkMask({ width, height, data }: Mask, size: PictureSize): Mask {
+  const small = plainMask(size, 1);
+  for (let y = 0; y < size.height; y++)
+    for (let x = 0; x < size.width; x++) {
+      const [y0, y1] = covered(y, size.height, height);
+      const [x0, x1] = covered(x, size.width, width);
       let least = 1;
       for (let row = y0; row < y1; row++)
         for (let i = row * width + x0; i < row * width + x1; i++) least = Math.min(least, data[i]!);
-      small.data[y * size + x] = least;
+      small.data[y * size.width + x] = least;
     }
   return small;
 }
@@ -262,18 +270,14 @@ const covered = (i: number, size: number, of: number): [number, number] => {
   return [first, Math.max(first + 1, Math.ceil(((i + 1) * of) / size))];
 };
 
-/** A copy of the canvas with the square in its place; what reaches over the edge is dropped. */
-function paste(canvas: Picture, square: Picture, { x, y }: Window): Picture {
+/** A copy of the canvas with a part in its place; what reaches over the edge is dropped. */
+function paste(canvas: Picture, part: Picture, { x, y }: Window): Picture {
   const data = canvas.data.slice();
-  for (let row = Math.max(0, -y); row < square.height && y + row < canvas.height; row++)
-    for (
-      let column = Math.max(0, -x);
-      column < square.width && x + column < canvas.width;
-      column++
-    ) {
-      const from = (row * square.width + column) * 3;
+  for (let row = Math.max(0, -y); row < part.height && y + row < canvas.height; row++)
+    for (let column = Math.max(0, -x); column < part.width && x + column < canvas.width; column++) {
+      const from = (row * part.width + column) * 3;
       const to = ((y + row) * canvas.width + x + column) * 3;
-      for (let c = 0; c < 3; c++) data[to + c] = square.data[from + c]!;
+      for (let c = 0; c < 3; c++) data[to + c] = part.data[from + c]!;
     }
   return { ...canvas, data };
 }
@@ -284,7 +288,7 @@ function fill(mask: Mask, { x, y, width, height }: Rectangle): void {
     mask.data.fill(1, row * mask.width + x, row * mask.width + x + width);
 }
 
-function checkPixels({ width, height }: { width: number; height: number }): void {
+function checkPixels({ width, height }: PictureSize): void {
   if (width * height > MAX_PIXELS)
     throw new InputError(
       `a canvas of ${width}x${height} has more than ${MAX_PIXELS / 1e6} million pixels; make it smaller`,

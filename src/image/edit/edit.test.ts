@@ -1,6 +1,7 @@
 /** Edits with a small model: what stays stays, what is drawn fits, and what is refused. Parity with the reference: test/golden. */
 
 import { afterAll, describe, expect, test } from "vitest";
+import { louderModel } from "../../../test/louder-var.ts";
 import { InputError } from "../../formats/errors.ts";
 import { initWeights } from "../../nn/spec.ts";
 import { rng } from "../../tensor/rng.ts";
@@ -12,10 +13,18 @@ import type { Picture } from "../sheet.ts";
 import { varSpecs } from "../var-layout.ts";
 import { vqvaeSpecs } from "../vqvae-layout.ts";
 import { BLENDS, type Blend, blendInto, seamError, softEdge } from "./blend.ts";
-import { type CanvasStep, extend, paintCanvas } from "./canvas.ts";
+import { type CanvasStep, extend, extendedSize, paintCanvas } from "./canvas.ts";
 import { enlarge, type PaintOptions, paint, vary } from "./edit.ts";
 import { COURSES, interpolate } from "./interpolate.ts";
-import { boxMask, cellsKept, type Mask, maskFromAlpha, maskFromGrey, plainMask } from "./mask.ts";
+import {
+  boxMask,
+  cellsKept,
+  type Mask,
+  maskFromAlpha,
+  maskFromGrey,
+  plainMask,
+  tokensKept,
+} from "./mask.ts";
 import { encodePicture, scalesSeen } from "./tokens.ts";
 
 const tokenizer = vqvaeConfig({
@@ -273,7 +282,81 @@ describe("a canvas larger than the model", () => {
     await expect(ends(extend(m, picture, { left: 1e7 }))).rejects.toThrow(/million pixels/);
     await expect(ends(extend(m, picture, { left: 3000 }))).rejects.toThrow(/at most 256 are drawn/);
     const line = noise(40_000, 1); // as many windows as pixels: refused without listing them
-    await expect(ends(extend(m, line, { left: 1 }))).rejects.toThrow(/some 40001 windows of 1 /);
+    await expect(ends(extend(m, line, { left: 1 }))).rejects.toThrow(/some 40001 windows of 1x1 /);
+  });
+});
+
+describe("a model of pictures twice as wide as high", () => {
+  const patchNums = [1, [1, 2], [2, 4]] as const;
+  let wide: Promise<Var> | undefined;
+  const wideModel = () => {
+    wide ??= louderModel({ patchNums });
+    return wide;
+  };
+  afterAll(async () => (await wide)?.release());
+  const size = { width: 8, height: 4 };
+
+  test("keeps what the mask keeps, by token at every scale and by pixel", async () => {
+    const m = await wideModel();
+    expect(m.size).toEqual(size);
+    const picture = noise(8, 4);
+    const mask = boxMask({ left: 0.5, top: 0, right: 1, bottom: 1 }, size);
+    expect(tokensKept(cellsKept(mask, m.tokenizer), m.tokenizer).map((keep) => [...keep])).toEqual([
+      [1],
+      [1, 1],
+      [1, 1, 0, 0, 1, 1, 0, 0],
+    ]);
+    const { ids: own } = await encodePicture(m, picture);
+    const { ids, step } = await last(paint(m, picture, { mask, seed: 1, ...wild }));
+    for (const t of [0, 1, 4, 5]) expect(ids[2]![t]).toBe(own[2]![t]);
+    const [drawn] = await step.pictures();
+    expect([drawn!.width, drawn!.height]).toEqual([8, 4]);
+    for (let y = 0; y < 4; y++) expect(pixel(drawn!, 0, y)).toEqual(pixel(picture, 0, y));
+    await expect(last(paint(m, noise(8), { mask: plainMask(noise(8), 0) }))).rejects.toThrow(
+      /8x8 pixels, the model draws 8x4/,
+    );
+  });
+
+  test("edits a larger canvas through windows of its own proportions", async () => {
+    const m = await wideModel();
+    const picture = noise(24, 16);
+    const mask = boxMask({ left: 0.5, top: 0.25, right: 0.75, bottom: 0.75 }, picture);
+    const painted = (await ends(paintCanvas(m, picture, { mask, seed: 1 }))).at(-1)!.picture;
+    let changed = 0;
+    for (let i = 0; i < mask.data.length; i++) {
+      const same = [0, 1, 2].every((c) => painted.data[i * 3 + c] === picture.data[i * 3 + c]);
+      if (mask.data[i] === 1) expect(same).toBe(true);
+      else changed += same ? 0 : 1;
+    }
+    expect(changed).toBeGreaterThan(20);
+    const all = await ends(extend(m, picture, { left: 5, bottom: 11, seed: 2 }));
+    const { picture: grown } = all.at(-1)!;
+    expect([grown.width, grown.height]).toEqual([29, 27]);
+    for (const [x, y] of [
+      [0, 0],
+      [23, 15],
+    ] as const)
+      expect(pixel(grown, x + 5, y)).toEqual(pixel(picture, x, y));
+    expect(extendedSize(picture, { left: 5, top: 0, right: 0, bottom: 11 }, m)).toEqual({
+      width: 29,
+      height: 27,
+    });
+  });
+
+  test("enlarges pictures of its proportions alone, and goes from one to another", async () => {
+    const m = await wideModel();
+    const { step } = await last(enlarge(m, noise(4, 2), { seed: 1 }));
+    const [large] = await step.pictures();
+    expect([large!.width, large!.height]).toEqual([8, 4]);
+    await expect(last(enlarge(m, noise(4)))).rejects.toThrow(
+      /to 8x4 takes a smaller picture of the same proportions, got 4x4/,
+    );
+    const way = await last(interpolate(m, [noise(8, 4), noise(8, 4, 8)], { steps: 3 }));
+    expect((await way.step.pictures()).map(({ width, height }) => [width, height])).toEqual([
+      [8, 4],
+      [8, 4],
+      [8, 4],
+    ]);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Edits without training: a picture's own tokens are laid down where it stays, the others are drawn. Whole pictures of the model's size; larger ones: canvas.ts. */
 
 import { InputError } from "../../formats/errors.ts";
+import { type PictureSize, pictureSize, sameSize, sizeText } from "../../formats/picture-size.ts";
 import type { Var } from "../model.ts";
 import { type Order, ordersOf, type SampleOptions } from "../orders.ts";
 import { drawOrders, type ScaleStep } from "../sampler.ts";
@@ -99,7 +100,7 @@ export async function* vary(
 /**
  * Super-resolution: the coarse scales of a small picture stay, the finer ones are drawn; then the result is made to
  * shrink to the small picture again by adding back what is missing (iterative back-projection, Irani & Peleg 1991).
- * @param picture smaller than the model's size @throws InputError for one that is not, or not square
+ * @param picture smaller than the model's size @throws InputError for one that is not, or has other proportions
  */
 export async function enlargeOrders(
   model: Var,
@@ -121,14 +122,11 @@ export async function* enlarge(
   for await (const step of drawOrders(model, orders, options)) yield afterwards(step, finish);
 }
 
-/** @throws InputError unless the picture is square and smaller than what the model draws */
-export function checkSmall(
-  { size }: Pick<Var, "size">,
-  { width, height }: Pick<Picture, "width" | "height">,
-): void {
-  if (width !== height || width >= size)
+/** @throws InputError unless the picture has the proportions of what the model draws, and is smaller */
+export function checkSmall({ size }: Pick<Var, "size">, { width, height }: PictureSize): void {
+  if (width * size.height !== height * size.width || width >= size.width)
     throw new InputError(
-      `enlarging to ${size}x${size} takes a smaller square picture, got ${width}x${height}; crop it, or use another model`,
+      `enlarging to ${sizeText(size)} takes a smaller ${size.width === size.height ? "square picture" : "picture of the same proportions"}, got ${width}x${height}; crop it, or use another model`,
       { width, height, size },
     );
 }
@@ -156,12 +154,11 @@ function afterwards(step: ScaleStep, change: (drawn: Picture) => Picture): Scale
   return { ...step, pictures: async () => (await step.pictures()).map(change) };
 }
 
-function checkSize(model: Var, { width, height }: Picture): void {
-  const { size } = model;
-  if (width !== size || height !== size)
+function checkSize({ size }: Var, picture: Picture): void {
+  if (!sameSize(picture, size))
     throw new InputError(
-      `the picture has ${width}x${height} pixels, the model draws ${size}x${size}; resize it, or use paintCanvas`,
-      { width, height, size },
+      `the picture has ${sizeText(picture)} pixels, the model draws ${sizeText(size)}; resize it, or use paintCanvas`,
+      { picture: pictureSize(picture), size },
     );
 }
 

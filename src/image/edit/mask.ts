@@ -1,8 +1,10 @@
 /** Masks of edits: which pixels stay and which are drawn anew, and what that means for tokens. Edits nothing. */
 
 import { InputError } from "../../formats/errors.ts";
-import { latentSide, patchSize, type VqvaeConfig } from "../config.ts";
+import type { PictureSize } from "../../formats/picture-size.ts";
+import type { VqvaeConfig } from "../config.ts";
 import { maskAtScale } from "../quantizer-math.ts";
+import { latentShape, patchSize } from "../scales.ts";
 
 /** One number per pixel: 1 stays, 0 is drawn anew, between the two are blended. */
 export interface Mask {
@@ -19,13 +21,8 @@ export interface Box {
   readonly bottom: number;
 }
 
-interface Size {
-  readonly width: number;
-  readonly height: number;
-}
-
 /** The same number everywhere. */
-export const plainMask = ({ width, height }: Size, value: number): Mask => ({
+export const plainMask = ({ width, height }: PictureSize, value: number): Mask => ({
   width,
   height,
   data: new Float32Array(width * height).fill(value),
@@ -38,7 +35,7 @@ export const plainMask = ({ width, height }: Size, value: number): Mask => ({
  */
 export function boxMask(
   box: Box,
-  { width, height }: Size,
+  { width, height }: PictureSize,
   { outside = false }: { outside?: boolean } = {},
 ): Mask {
   const { left, top, right, bottom } = box;
@@ -63,21 +60,29 @@ export function boxMask(
  * A grey picture as a mask: white is drawn anew, black stays, as painting programs and most editing tools have it.
  * @param grey H W bytes
  */
-export const maskFromGrey = ({ width, height, grey }: Size & { grey: Uint8Array }): Mask => ({
+export const maskFromGrey = ({
+  width,
+  height,
+  grey,
+}: PictureSize & { grey: Uint8Array }): Mask => ({
   width,
   height,
   data: Float32Array.from(grey, (v) => 1 - v / 255),
 });
 
 /** Transparent pixels are drawn anew: the form of OpenAI's image edits. @param alpha H W bytes */
-export const maskFromAlpha = ({ width, height, alpha }: Size & { alpha: Uint8Array }): Mask => ({
+export const maskFromAlpha = ({
+  width,
+  height,
+  alpha,
+}: PictureSize & { alpha: Uint8Array }): Mask => ({
   width,
   height,
   data: Float32Array.from(alpha, (v) => v / 255),
 });
 
 /** @throws InputError unless the mask is as large as the picture and draws some of it */
-export function checkMask(mask: Mask, picture: Size): void {
+export function checkMask(mask: Mask, picture: PictureSize): void {
   if (mask.width !== picture.width || mask.height !== picture.height)
     throw new InputError(
       `the mask has ${mask.width}x${mask.height} pixels, the picture ${picture.width}x${picture.height}; give a mask of the same size`,
@@ -94,19 +99,19 @@ const HALF = 0.5;
 
 /**
  * Cells of the latent map whose pixels are all kept. A cell that is drawn in part is drawn whole: its kept pixels
- * come back when the result is blended. N N of 1 and 0.
+ * come back when the result is blended. h w of 1 and 0.
  */
 export function cellsKept({ width, data }: Mask, config: VqvaeConfig): Uint8Array {
-  const [N, f] = [latentSide(config), patchSize(config)];
-  const cells = new Uint8Array(N * N).fill(1);
+  const [f, [h, w]] = [patchSize(config), latentShape(config)];
+  const cells = new Uint8Array(h * w).fill(1);
   for (let i = 0; i < data.length; i++) {
     if (data[i]! >= HALF) continue;
     const [x, y] = [i % width, Math.floor(i / width)];
-    cells[Math.floor(y / f) * N + Math.floor(x / f)] = 0;
+    cells[Math.floor(y / f) * w + Math.floor(x / f)] = 0;
   }
   return cells;
 }
 
-/** Tokens of every scale that stay: the cells' mask at each scale, coarse to fine. K of pn². */
+/** Tokens of every scale that stay: the cells' mask at each scale, coarse to fine. K of T. */
 export const tokensKept = (cells: ArrayLike<number>, config: VqvaeConfig): Uint8Array[] =>
-  config.patchNums.map((pn) => maskAtScale(cells, latentSide(config), pn));
+  config.patchNums.map((pn) => maskAtScale(cells, latentShape(config), pn));

@@ -2,23 +2,23 @@
 
 import { resizeLanczos } from "../../data/resize.ts";
 import type { Tensor } from "../../formats/dtype.ts";
-import { latentSide, scaleStarts } from "../config.ts";
 import type { Var } from "../model.ts";
 import type { Given } from "../orders.ts";
+import { latentShape, mapShape, scaleStarts } from "../scales.ts";
 import type { Picture } from "../sheet.ts";
 
 /** A picture as the tokenizer sees it. */
 export interface Encoded {
-  /** Feature map before it is quantized: 1 C N N. */
+  /** Feature map before it is quantized: 1 C h w. */
   readonly f: Tensor;
-  /** Codes of each scale, coarse to fine: K of pn². */
+  /** Codes of each scale, coarse to fine: K of T. */
   readonly ids: readonly Int32Array[];
 }
 
 /** The picture at the model's size, whatever size it had. */
 export function atModelSize(model: Var, picture: Picture): Picture {
-  const { size } = model;
-  return resized(picture, size, size);
+  const { width, height } = model.size;
+  return resized(picture, width, height);
 }
 
 /** Lanczos, as Pillow does it. */
@@ -27,7 +27,7 @@ export const resized = (picture: Picture, width: number, height: number): Pictur
     ? picture
     : (resizeLanczos(picture, width, height) as Picture);
 
-/** Picture of the model's size to [-1, 1]: 1 3 S S. */
+/** Picture of the model's size to [-1, 1]: 1 3 H W. */
 function toImage({ width, height, data }: Picture): Tensor {
   const plane = width * height;
   const image = new Float32Array(3 * plane);
@@ -41,13 +41,13 @@ export async function encodePicture(model: Var, picture: Picture): Promise<Encod
   return encodeImage(model, toImage(atModelSize(model, picture)));
 }
 
-/** The same from values in [-1, 1]: 1 3 S S. */
+/** The same from values in [-1, 1]: 1 3 H W. */
 export async function encodeImage(model: Var, image: Tensor): Promise<Encoded> {
   const { f } = await (await model.session("encode")).run({ image });
   return { f: f!, ids: await quantizeFeatures(model, f!) };
 }
 
-/** Tokens of a feature map 1 C N N. K of pn². */
+/** Tokens of a feature map 1 C h w. K of T. */
 export async function quantizeFeatures(model: Var, f: Tensor): Promise<Int32Array[]> {
   const { ids } = await (await model.session("quantize")).run({ f });
   const row = Int32Array.from(ids!.data as BigInt64Array, Number);
@@ -67,10 +67,11 @@ export function keptTokens(
 }
 
 /**
- * Scales that an enlarged picture of `size` pixels still tells: those with maps at most twice as fine as its own
+ * Scales that an enlarged picture of `width` pixels still tells: those with maps at most twice as fine as its own
  * share of the latent map, as blur says something too (one scale less loses the drawing, one more keeps the blur).
  */
-export function scalesSeen(model: Pick<Var, "patchNums" | "size">, size: number): number {
-  const finest = (2 * latentSide(model) * size) / model.size;
-  return Math.max(1, model.patchNums.filter((pn) => pn <= finest).length);
+export function scalesSeen(model: Pick<Var, "patchNums" | "size">, width: number): number {
+  const [, w] = latentShape(model);
+  const finest = (2 * w * width) / model.size.width;
+  return Math.max(1, model.patchNums.filter((pn) => mapShape(pn)[1] <= finest).length);
 }

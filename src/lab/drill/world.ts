@@ -43,7 +43,15 @@ function discs(split: "train" | "test", count: number): ImageDataset {
         ] = 200;
   }
   const id = (i: number) => `${split} ${i}`;
-  const common = { name: "discs", split, size, channels: 3, count, pixels } as const;
+  const common = {
+    name: "discs",
+    split,
+    width: size,
+    height: size,
+    channels: 3,
+    count,
+    pixels,
+  } as const;
   return {
     ...common,
     classes: ["green", "red"],

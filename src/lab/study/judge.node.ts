@@ -11,6 +11,7 @@ import {
   type Summary,
 } from "../../eval/index.ts";
 import { InputError } from "../../formats/errors.ts";
+import { pictureSize } from "../../formats/picture-size.ts";
 import type { Backend } from "../../tensor/backend.ts";
 import type { Pictures } from "../nearest.ts";
 import type { Figures, Judge, Step } from "./rows.node.ts";
@@ -37,7 +38,7 @@ export async function openJudge(
     await opened.release();
   };
   const { name, hash, size, resize } = opened;
-  const blank = { count: 1, size, pixels: new Uint8Array(3 * size * size) };
+  const blank = { count: 1, ...pictureSize(size), pixels: new Uint8Array(3 * size * size) };
   const seen = await opened.look(blank);
   const { width } = seen.features;
   const least = Math.max(LEAST, width + 1);

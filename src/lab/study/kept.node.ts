@@ -3,6 +3,7 @@
 import { node } from "../../formats/builtins.node.ts";
 import { concatBytes } from "../../formats/bytes.ts";
 import { writeFileAtomic } from "../../formats/node.ts";
+import { type PictureSize, pixelCount } from "../../formats/picture-size.ts";
 import type { Picture } from "../../image/sheet.ts";
 import type { Pictures } from "../nearest.ts";
 
@@ -27,17 +28,17 @@ export async function writeKept(
 }
 
 /**
- * Pictures of `size` x `size` pixels in one growing file, named by the recipe that draws them: a batch at a time is
+ * Pictures of one size in one growing file, named by the recipe that draws them: a batch at a time is
  * added, and a batch that was cut off is drawn again.
  */
 export async function drawnFile(
   folder: string,
-  at: { recipe: object; size: number; batch: number },
+  at: { recipe: object; size: PictureSize; batch: number },
 ) {
   const { recipe, size, batch } = at;
   const hash = node.crypto.createHash("sha256").update(JSON.stringify(recipe)).digest("hex");
   const file = node.path.join(folder, `drawn-${hash.slice(0, 16)}.rgb`);
-  const bytes = size * size * 3;
+  const bytes = pixelCount(size) * 3;
   const found = await node.fs.readFile(file).catch(() => new Uint8Array(0));
   const whole = found.length - (found.length % (bytes * batch));
   if (whole < found.length) await node.fs.truncate(file, whole);
@@ -53,7 +54,7 @@ export async function drawnFile(
     },
     first: (n: number): Pictures => ({
       count: n,
-      size,
+      ...size,
       pixels: concatBytes(parts).subarray(0, n * bytes),
     }),
   };

@@ -1,7 +1,8 @@
 /** How well a study's tokenizers rebuild pictures: rFID, KID and PSNR, measured once and kept. */
 
 import { node } from "../../formats/builtins.node.ts";
-import { imageSide } from "../../image/config.ts";
+import { pixelCount } from "../../formats/picture-size.ts";
+import { imageSize, scalesText } from "../../image/scales.ts";
 import type { HashedTokenizer } from "../../train/token-file.node.ts";
 import type { Pictures } from "../nearest.ts";
 import { psnrOf, throughTokenizer } from "../through.ts";
@@ -37,23 +38,24 @@ export async function* measureTokenizer(
   const file = node.path.join(folder, `measured-tokenizer-${hash}.json`);
   const kept = await readKept<Rebuilt>(file, recipe);
   if (kept) return kept;
-  const bytes = imageSide(config) ** 2 * 3;
+  const size = imageSize(config);
+  const bytes = pixelCount(size) * 3;
   const pixels = new Uint8Array(train.count * bytes);
   for (let at = 0; at < train.count; at += PART) {
     const count = Math.min(PART, train.count - at);
     const part = {
       count,
-      size: train.size,
+      ...size,
       pixels: train.pixels.subarray(at * bytes, (at + count) * bytes),
     };
     const { rebuilt } = await throughTokenizer(part, tokenizer, { backend, signal });
     pixels.set(rebuilt.pixels, at * bytes);
     yield { doing: "rebuilding", done: at + count, of: train.count };
   }
-  const rebuilt: Pictures = { count: train.count, size: train.size, pixels };
+  const rebuilt: Pictures = { count: train.count, ...size, pixels };
   const { fid, kid } = yield* judge.judge(rebuilt, signal);
   const psnr = psnrOf(await throughTokenizer(test, tokenizer, { backend, signal }));
-  const measured = { name: hash, maps: config.patchNums.join(" "), fid, kid, psnr };
+  const measured = { name: hash, maps: scalesText(config.patchNums), fid, kid, psnr };
   await writeKept(file, { recipe, measured });
   return measured;
 }

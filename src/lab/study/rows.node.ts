@@ -4,8 +4,8 @@ import { node } from "../../formats/builtins.node.ts";
 import { writeFileAtomic } from "../../formats/node.ts";
 import { encodePng } from "../../formats/png.ts";
 import { baselineDrawing, baselineSamplingFlops } from "../../image/baselines/index.ts";
-import { imageSide } from "../../image/config.ts";
 import { samplingFlops } from "../../image/cost.ts";
+import { imageSize } from "../../image/scales.ts";
 import type { Picture } from "../../image/sheet.ts";
 import type { Pictures } from "../nearest.ts";
 import { hashOf } from "../trained.node.ts";
@@ -121,7 +121,7 @@ export async function* measureRow(
   const file = node.path.join(place, `measured-${name}-${samples}.json`);
   const kept = await readKept<MeasuredRow>(file, recipe);
   if (kept) return kept;
-  const size = imageSide(run.tokenizer.config);
+  const size = imageSize(run.tokenizer.config);
   const pictures = await drawnFile(place, { recipe: drawn, size, batch: BATCH });
   const painter = await openPainter(study, run);
   try {

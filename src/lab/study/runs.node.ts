@@ -14,10 +14,11 @@ import {
   drawBaseline,
   equalDepth,
 } from "../../image/baselines/index.ts";
-import { tokenCount, type VarConfig, varConfig } from "../../image/config.ts";
+import { type VarConfig, varConfig } from "../../image/config.ts";
 import { trainingFlops } from "../../image/cost.ts";
 import { Var } from "../../image/model.ts";
 import { generate } from "../../image/sampler.ts";
+import { tokenCount } from "../../image/scales.ts";
 import { type Picture, sheet } from "../../image/sheet.ts";
 import { varSpecs } from "../../image/var-layout.ts";
 import { countParams } from "../../nn/spec.ts";

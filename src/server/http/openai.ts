@@ -1,6 +1,7 @@
 /** The routes that OpenAI's clients use: models, generations, edits, with their streams. */
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { sizeText } from "../../formats/picture-size.ts";
 import type { Job, JobEvent } from "../job.ts";
 import { isOver } from "../job.ts";
 import type { ServedModel } from "../protocol.ts";
@@ -115,7 +116,7 @@ interface Fields extends DrawFields {
 
 function asked(context: Context, { model: name, prompt, n, size }: Fields) {
   const model = modelNamed(context, name);
-  const own = `${model.info.size}x${model.info.size}`;
+  const own = sizeText(model.info.size);
   if (size !== undefined && size !== "auto" && size !== own)
     throw new HttpError(400, `size: this model draws ${own}, got "${size}"; use "auto"`, {
       param: "size",
@@ -181,7 +182,7 @@ function imagesBody(
     const png = picture?.kind === "picture" ? picture.png : new Uint8Array(0);
     const scales = events.flatMap((e) =>
       e.kind === "scale" && e.place === place
-        ? [{ scale: e.scale, of: e.of, side: e.side, b64_json: base64(e.png) }]
+        ? [{ scale: e.scale, of: e.of, shape: [...e.shape], b64_json: base64(e.png) }]
         : [],
     );
     return {
@@ -207,7 +208,7 @@ const constant = ({ pictures: [one] }: Job, { info }: ServedModel) => ({
   background: "opaque" as const,
   output_format: "png" as const,
   quality: "auto" as const,
-  size: `${one?.width ?? info.size}x${one?.height ?? info.size}`,
+  size: sizeText(one ?? info.size),
 });
 
 /** A class is one token; a picture the tokens of all its scales. */
@@ -259,15 +260,15 @@ async function* openAiEvents({
   const indices = new Map<number, number>();
   for await (const event of context.queue.events(job.id)) {
     if (event.kind === "scale" && partials.has(event.scale)) {
-      const { place, scale, side, png } = event;
+      const { place, scale, shape, png } = event;
       const partial_image_index = indices.get(place) ?? 0;
       indices.set(place, partial_image_index + 1);
-      const own = { b64_json: base64(png), partial_image_index, place, scale, side };
+      const own = { b64_json: base64(png), partial_image_index, place, scale, shape };
       yield named(`${kind}.partial_image`, { ...common, ...own });
     } else if (event.kind === "picture") {
       const { place, width, height, index, label } = event.picture;
       const own = {
-        size: `${width}x${height}`,
+        size: sizeText({ width, height }),
         b64_json: base64(event.png),
         usage: usageOf(1, model),
       };

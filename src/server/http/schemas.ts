@@ -130,11 +130,16 @@ export const EditRequest = z
   })
   .openapi("EditRequest");
 
+const mapShape = z
+  .array(z.number().int())
+  .length(2)
+  .openapi({ description: "Height and width of a token map" });
+
 export const Scale = z
   .object({
     scale: z.number().int(),
     of: z.number().int(),
-    side: z.number().int(),
+    shape: mapShape,
     b64_json: z.string(),
   })
   .openapi("Scale");
@@ -182,10 +187,11 @@ export const Model = z
     created: z.number().int(),
     owned_by: z.string(),
     labels: z.array(z.string()),
-    size: z.number().int().openapi({ description: "Side of the pictures in pixels" }),
-    patch_nums: z
-      .array(z.number().int())
-      .openapi({ description: "Sides of the token maps, coarse to fine" }),
+    width: z.number().int().openapi({ description: "Of the pictures, in pixels" }),
+    height: z.number().int().openapi({ description: "Of the pictures, in pixels" }),
+    patch_nums: z.array(z.union([z.number().int(), mapShape])).openapi({
+      description: "Token maps, coarse to fine: sides of squares, or height and width",
+    }),
     guidance: z.number(),
     top_k: z.number().int(),
     top_p: z.number(),

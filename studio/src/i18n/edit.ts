@@ -23,10 +23,10 @@ export const edit = words({
     enlargeHelp:
       "The scales that a small picture can tell stay its own, the finer ones are drawn; the result shrinks to the small one again.",
     small: "Side of the small picture in pixels",
-    smallHelp: (own: number, side: number) =>
-      own < side
-        ? `The picture's own: ${own}. The model draws ${side}.`
-        : `The picture is shrunk first, as the model draws ${side}.`,
+    smallHelp: (own: number, width: number) =>
+      own < width
+        ? `The picture's own: ${own}. The model draws ${width}.`
+        : `The picture is shrunk first, as the model draws ${width}.`,
     interpolateHelp:
       "From the picture to another in steps: the code vectors of their scales are mixed.",
     other: "The other picture",
@@ -78,7 +78,7 @@ export const edit = words({
     at: (x: number, y: number) => `${x}, ${y}`,
     boxAt: (x: number, y: number, w: number, h: number) => `box at ${x}, ${y}, ${w} by ${h}`,
     painted: (share: string) => `${share} of the picture is painted over`,
-    fitted: (side: number) => `Fitted to ${side} × ${side}, what the model draws.`,
+    fitted: (size: string) => `Fitted to ${size}, what the model draws.`,
     whole: "Keep its own size",
     wholeHelp: "The model then sees the part around the hole.",
   },
@@ -100,8 +100,8 @@ export const edit = words({
     varyHelp: "粗的几级沿用原图，细的重画：得到变体。",
     enlargeHelp: "小图能说明的几级沿用原图，更细的由模型画出；结果缩小后仍是原来的小图。",
     small: "小图的边长（像素）",
-    smallHelp: (own: number, side: number) =>
-      own < side ? `原图为 ${own}，模型画 ${side}。` : `模型画 ${side}，因此先把图缩小。`,
+    smallHelp: (own: number, width: number) =>
+      own < width ? `原图为 ${own}，模型画 ${width}。` : `模型画 ${width}，因此先把图缩小。`,
     interpolateHelp: "从这张图逐步走到另一张：各级的码向量按比例混合。",
     other: "另一张图",
     chooseOther: "选择另一张……",
@@ -152,7 +152,7 @@ export const edit = words({
     at: (x: number, y: number) => `${x},${y}`,
     boxAt: (x: number, y: number, w: number, h: number) => `选框在 ${x},${y},${w} × ${h}`,
     painted: (share: string) => `已涂 ${share}`,
-    fitted: (side: number) => `已适配为模型的 ${side} × ${side}。`,
+    fitted: (size: string) => `已适配为模型的 ${size}。`,
     whole: "保持原尺寸",
     wholeHelp: "此时模型只看洞口周围的部分。",
   },

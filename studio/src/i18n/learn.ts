@@ -15,8 +15,7 @@ export const learn = words({
     firstText:
       "A tokenizer first turns the picture into a small map of features. Then it describes that map with codes from a book of fixed vectors: one code for all of it, then 2 x 2 for what the first left out, and so on. Every scale describes only what the coarser ones missed.",
     scale: "Scale",
-    scaleOf: (k: string, of: string, side: string) =>
-      `Scale ${k} of ${of}: ${side} x ${side} tokens`,
+    scaleOf: (k: string, of: string, map: string) => `Scale ${k} of ${of}: ${map} tokens`,
     play: "Play",
     stop: "Stop",
     original: "Your picture",
@@ -29,8 +28,8 @@ export const learn = words({
     sofarHelp: "Decoded from the codes up to here, nothing else.",
     left: (share: string) => `${share} of the feature map is still missing.`,
     second: "2. Which order to write in",
-    secondText: (tokens: string, steps: string, side: string) =>
-      `Left to right, a map of ${side} x ${side} tokens takes ${tokens} steps, and the first rows are fixed before anything below is known. Scale by scale it takes ${steps} steps: all tokens of a scale are drawn at once, and every scale sees the whole picture as it is so far.`,
+    secondText: (tokens: string, steps: string, map: string) =>
+      `Left to right, a map of ${map} tokens takes ${tokens} steps, and the first rows are fixed before anything below is known. Scale by scale it takes ${steps} steps: all tokens of a scale are drawn at once, and every scale sees the whole picture as it is so far.`,
     raster: "Raster order",
     next: "Next scale",
     step: (n: string, of: string) => `Step ${n} of ${of}`,
@@ -40,7 +39,7 @@ export const learn = words({
     try: "Draw one yourself",
     paper:
       "The method is by Tian and others, 2024: Visual Autoregressive Modeling, arXiv 2404.02905.",
-    shown: (k: string, side: string) => `Scale ${k}, ${side} by ${side}`,
+    shown: (k: string, map: string) => `Scale ${k}, ${map}`,
   },
   zh: {
     title: "图像如何逐级生长",
@@ -54,8 +53,7 @@ export const learn = words({
     firstText:
       "分词器先把图片变成一张小的特征图，再用码本中固定向量的编号来描述它：先用一个编号描述全图，再用 2 × 2 个编号描述前者漏掉的部分，依此类推。每一级只描述更粗的各级没有说到的内容。",
     scale: "级",
-    scaleOf: (k: string, of: string, side: string) =>
-      `第 ${k} 级（共 ${of} 级）：${side} × ${side} 个词元`,
+    scaleOf: (k: string, of: string, map: string) => `第 ${k} 级（共 ${of} 级）：${map} 个词元`,
     play: "播放",
     stop: "停止",
     original: "你的图片",
@@ -68,8 +66,8 @@ export const learn = words({
     sofarHelp: "只由到此为止的编号解码而成。",
     left: (share: string) => `特征图还缺 ${share}。`,
     second: "2. 按什么顺序写",
-    secondText: (tokens: string, steps: string, side: string) =>
-      `从左到右，一张 ${side} × ${side} 的词元图需要 ${tokens} 步，而且上面几行在下面还未知时就已定下。逐级生成只需 ${steps} 步：同一级的词元同时抽取，每一级都能看到目前的整幅图。`,
+    secondText: (tokens: string, steps: string, map: string) =>
+      `从左到右，一张 ${map} 的词元图需要 ${tokens} 步，而且上面几行在下面还未知时就已定下。逐级生成只需 ${steps} 步：同一级的词元同时抽取，每一级都能看到目前的整幅图。`,
     raster: "逐行顺序",
     next: "逐级生成",
     step: (n: string, of: string) => `第 ${n} 步，共 ${of} 步`,
@@ -78,6 +76,6 @@ export const learn = words({
       "生成时，由 Transformer 来猜编号，而不是从图片上读出。它看到目前已成的图（放大到下一级），为每个位置给出各编号的概率，按概率抽取一个，然后进入下一级。因此你可以在任何一级停下并分岔，保留一幅图的粗级而重画其余，或者在空洞周围铺上图片自己的词元。",
     try: "自己画一张",
     paper: "方法出自 Tian 等人 2024 年的论文 Visual Autoregressive Modeling，arXiv 2404.02905。",
-    shown: (k: string, side: string) => `第 ${k} 级，${side} × ${side}`,
+    shown: (k: string, map: string) => `第 ${k} 级，${map}`,
   },
 });

@@ -1,5 +1,6 @@
 /** What lies on the page Edit: a picture, its mask, and what was drawn of them; it stays while pages change. */
 
+import { type PictureSize, sameSize } from "../../../src/formats/picture-size.ts";
 import type { DrawRequest, EditKind } from "../engine/engine.ts";
 import { recall } from "../engine/recall.ts";
 import { Drawing } from "./drawing.svelte.ts";
@@ -16,7 +17,7 @@ export interface Sheet {
 
 export interface Lying extends Sheet {
   readonly mask: Mask;
-  /** The shorter side of the file's own picture, in pixels. */
+  /** Width of the largest part of the file's own picture with the model's proportions, in pixels. */
   readonly own: number;
   /** Its own class, where it says so. */
   readonly label?: string;
@@ -63,15 +64,15 @@ export const desk = {
   dismiss(): void {
     error = undefined;
   },
-  /** @param side what the model draws; `whole` keeps the picture's own size */
-  async lay(file: Blob, { side, whole }: { side: number; whole: boolean }): Promise<void> {
+  /** @param size what the model draws; `whole` keeps the picture's own size */
+  async lay(file: Blob, { size, whole }: { size: PictureSize; whole: boolean }): Promise<void> {
     error = undefined;
     try {
       const bitmap = await readPicture(file);
       const label = (await recall(file).catch(() => undefined))?.label;
-      const fits = bitmap.width === side && bitmap.height === side;
-      const size = [bitmap.width, bitmap.height] as const;
-      const sheet = await sheetOf(bitmap, whole || fits ? size : [side, side]);
+      const { width, height } = bitmap;
+      const fits = sameSize(bitmap, size);
+      const sheet = await sheetOf(bitmap, whole || fits ? { width, height } : size);
       bitmap.close();
       drawing?.forget();
       drawing = undefined;
@@ -81,7 +82,7 @@ export const desk = {
       lying = {
         ...sheet,
         mask: new Mask(sheet.canvas.width, sheet.canvas.height),
-        own: Math.min(...size),
+        own: Math.floor(Math.min(width, (height * size.width) / size.height)),
         label: studio.models.some(({ labels }) => label && labels.includes(label))
           ? label
           : undefined,
@@ -92,25 +93,25 @@ export const desk = {
     }
   },
   /** The same picture, fitted or in its own size. */
-  async again(how: { side: number; whole: boolean }): Promise<void> {
+  async again(how: { size: PictureSize; whole: boolean }): Promise<void> {
     if (source) await desk.lay(source, how);
   },
-  /** The middle of the file's picture as a square of so many pixels. */
-  async shrink(pixels: number): Promise<void> {
-    if (!source || small?.canvas.width === pixels) return;
+  /** The middle of the file's picture in that size. */
+  async shrink(size: PictureSize): Promise<void> {
+    if (!source || small?.canvas.width === size.width) return;
     const from = source;
     const bitmap = await readPicture(from);
-    const sheet = await sheetOf(bitmap, [pixels, pixels]);
+    const sheet = await sheetOf(bitmap, size);
     bitmap.close();
     smalls.push(sheet.src);
     if (from === source) small = sheet;
   },
   /** The way's other end, fitted to what the model draws. */
-  async layOther(file: Blob, { side }: { side: number }): Promise<void> {
+  async layOther(file: Blob, { size }: { size: PictureSize }): Promise<void> {
     error = undefined;
     try {
       const bitmap = await readPicture(file);
-      const sheet = await sheetOf(bitmap, [side, side]);
+      const sheet = await sheetOf(bitmap, size);
       bitmap.close();
       if (other) URL.revokeObjectURL(other.src);
       other = sheet;
@@ -146,7 +147,7 @@ export const desk = {
 };
 
 /** A picture on a canvas of its own. */
-async function sheetOf(bitmap: ImageBitmap, size: readonly [number, number]): Promise<Sheet> {
+async function sheetOf(bitmap: ImageBitmap, size: PictureSize): Promise<Sheet> {
   const canvas = document.createElement("canvas");
   place(canvas, bitmap, size);
   return { canvas, src: URL.createObjectURL(await canvasBlob(canvas)) };
@@ -156,7 +157,7 @@ async function sheetOf(bitmap: ImageBitmap, size: readonly [number, number]): Pr
 function place(
   canvas: HTMLCanvasElement,
   bitmap: ImageBitmap,
-  [w, h]: readonly [number, number],
+  { width: w, height: h }: PictureSize,
 ): void {
   canvas.width = w;
   canvas.height = h;

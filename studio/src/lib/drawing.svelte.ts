@@ -1,10 +1,11 @@
 /** Pictures while they are drawn and afterwards: every scale of each, as the engine tells them. */
 
 import type { DrawEvent, DrawRequest, Engine } from "../engine/engine.ts";
+import type { MapShape } from "./maps.ts";
 
 export interface Scale {
   readonly scale: number;
-  readonly side: number;
+  readonly shape: MapShape;
   readonly ids: readonly number[];
   readonly doubt: readonly number[];
   /** Address of the picture so far. */
@@ -77,12 +78,12 @@ export class Drawing {
     else if (event.kind === "state") {
       if (event.state === "queued") this.progress = { at: "queued" };
     } else if (event.kind === "scale") {
-      const { place, scale, of, side, ids, doubt, png } = event;
+      const { place, scale, of, shape, ids, doubt, png } = event;
       this.progress = { at: "running", scale: scale + 1, of };
       const src = this.#address(png);
       this.#change(place, (one) => ({
         ...one,
-        scales: [...one.scales.filter((s) => s.scale !== scale), { scale, side, ids, doubt, src }],
+        scales: [...one.scales.filter((s) => s.scale !== scale), { scale, shape, ids, doubt, src }],
       }));
     } else {
       const { place, job, index, label, width, height, png } = event;

@@ -17,9 +17,16 @@ export function curve(lines: readonly Line[], key: string, most = 240): Points {
 export function usage(lines: readonly Line[], columns = 60): { name: string; values: number[] }[] {
   const names = Object.keys(lines.at(-1) ?? {}).filter((key) => /^usage\/\d+x\d+$/.test(key));
   return names
-    .sort((a, b) => Number.parseInt(a.slice(6), 10) - Number.parseInt(b.slice(6), 10))
+    .sort((a, b) => tokensOf(a) - tokensOf(b))
     .map((key) => ({ name: key.slice(6), values: curve(lines, key, columns).map(([, v]) => v) }));
 }
+
+/** Tokens of the map in `usage/6x4`. */
+const tokensOf = (key: string): number =>
+  key
+    .slice(6)
+    .split("x")
+    .reduce((product, side) => product * Number(side), 1);
 
 /** Seconds to the end, by the median of the last hundred updates; undefined where nothing tells. */
 export function secondsLeft(lines: readonly Line[], steps: unknown): number | undefined {

@@ -140,8 +140,8 @@ const calls = {
     const files = { var: `${folder}/var.safetensors`, vqvae: `${folder}/vqvae.safetensors` };
     const model = openInPage(files);
     const scales = [];
-    for await (const { side, ids, lengths } of model.unfold(Uint8Array.from(image)))
-      scales.push({ side, ids: [...ids], lengths });
+    for await (const { shape, ids, lengths } of model.unfold(Uint8Array.from(image)))
+      scales.push({ shape, ids: [...ids], lengths });
     model.close();
     return scales;
   },

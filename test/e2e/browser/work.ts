@@ -2,11 +2,12 @@
 
 import type { TensorMap } from "../../../src/formats/dtype.ts";
 import { writeSafetensors } from "../../../src/formats/safetensors.ts";
-import { tokenCount, varConfig, vqvaeConfig } from "../../../src/image/config.ts";
+import { varConfig, vqvaeConfig } from "../../../src/image/config.ts";
 import { loadVar, type Var } from "../../../src/image/model.ts";
 import { modelMetadata } from "../../../src/image/note.ts";
 import { ordersOf, type SampleOptions } from "../../../src/image/orders.ts";
 import { drawOrders, sample } from "../../../src/image/sampler.ts";
+import { tokenCount } from "../../../src/image/scales.ts";
 import { varSpecs } from "../../../src/image/var-layout.ts";
 import { varBatch, varLoss } from "../../../src/image/var-loss.ts";
 import { vqvaeSpecs } from "../../../src/image/vqvae-layout.ts";
