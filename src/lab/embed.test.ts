@@ -255,6 +255,20 @@ describe("measurements", () => {
       expect(early.weights.get(name)!.data).toEqual(data);
   });
 
+  test("of a run with a running mean of its weights that mean is the model, from its checkpoint too", async () => {
+    const whole = await readRun(options.vqvaeRun, "vqvae");
+    expect(whole.recipe.ema).toBeGreaterThan(0);
+    const folder = join(home, "unfinished");
+    await cp(options.vqvaeRun, folder, { recursive: true });
+    await rm(join(folder, "vqvae.safetensors"));
+    const early = await readRun(folder, "vqvae");
+    expect([...early.weights.keys()].sort()).toEqual([...whole.weights.keys()].sort());
+    for (const [name, { data }] of whole.weights)
+      if (!name.startsWith("quantize.quant_resi.qresi_ls.1"))
+        // no scale of three chooses it
+        expect(early.weights.get(name)!.data, name).toEqual(data);
+  });
+
   test("do not depend on the batch, also where it does not divide the pictures", async () => {
     const run = await readRun(options.vqvaeRun, "vqvae");
     const [one, five] = [

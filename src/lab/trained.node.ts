@@ -4,14 +4,15 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { TensorMap } from "../formats/dtype.ts";
+import type { Tensor, TensorMap } from "../formats/dtype.ts";
 import { InputError } from "../formats/errors.ts";
 import { readTensorFile } from "../formats/node.ts";
 import type { VarConfig, VqvaeConfig } from "../image/config.ts";
 import { modelKind } from "../image/infer-config.ts";
 import { noteConfig } from "../image/note.ts";
+import { phiIndex } from "../image/quantizer-math.ts";
 import { varSpecs } from "../image/var-layout.ts";
-import { checkVqvaeWeights } from "../image/vqvae-layout.ts";
+import { checkVqvaeWeights, phiNames, vqvaeSpecs } from "../image/vqvae-layout.ts";
 import { checkWeights, initWeights } from "../nn/spec.ts";
 import { rng } from "../tensor/rng.ts";
 import { type MetricLine, parseMetrics } from "./metrics.ts";
@@ -57,7 +58,7 @@ export async function readRun<Kind extends keyof Kinds>(
   const weights =
     kind === "var"
       ? varWeights(config as VarConfig, tensors, from)
-      : checkVqvaeWeights(config as VqvaeConfig, tensors, { what: from });
+      : vqvaeWeights(config as VqvaeConfig, tensors, from);
   // Updates after the last checkpoint are not in these weights.
   const known = metrics.filter((line) => line.step <= step);
   return { folder, recipe, config, metrics: known, weights, hash };
@@ -89,7 +90,8 @@ function parseRecipe(json: string, file: string): Recipe {
 
 const FINISHED = { vqvae: "vqvae.safetensors", var: "var.safetensors" } as const;
 const CHECKPOINT = "checkpoint.safetensors";
-const PARAM = "param.";
+/** What becomes the model: the running mean of its weights where there is one, else the weights themselves. */
+const [PARAM, EMA] = ["param.", "ema."];
 
 /** The finished model, or what its last checkpoint holds. */
 async function newestWeights(
@@ -105,14 +107,7 @@ async function newestWeights(
       },
     );
   const { tensors: all, metadata } = await readTensorFile(file);
-  const tensors = file.endsWith(CHECKPOINT)
-    ? new Map(
-        [...all].flatMap(([name, tensor]) =>
-          // Beside the parameters there are the moments of the optimizer ("state."), and buffers under their own names.
-          name.startsWith("state.") ? [] : [[name.replace(PARAM, ""), tensor] as const],
-        ),
-      )
-    : all;
+  const tensors = file.endsWith(CHECKPOINT) ? modelOf(all) : all;
   const found = modelKind(tensors.keys());
   if (found !== kind)
     throw new InputError(
@@ -123,10 +118,35 @@ async function newestWeights(
   return { tensors, from: file, step };
 }
 
+/** The model in a checkpoint, which also has the optimizer's moments ("state.") and buffers under their own names. */
+function modelOf(all: TensorMap): TensorMap {
+  const averaged = [...all.keys()].some((name) => name.startsWith(EMA));
+  const own = new Map<string, Tensor>();
+  for (const [name, tensor] of all) {
+    if (name.startsWith("state.")) continue;
+    if (name.startsWith(EMA)) own.set(name.slice(EMA.length), tensor);
+    else if (!(name.startsWith(PARAM) && averaged && all.has(EMA + name.slice(PARAM.length))))
+      own.set(name.replace(PARAM, ""), tensor);
+  }
+  return own;
+}
+
 /** What a checkpoint says of itself; nothing for a finished model. */
 function parsedState(text: string | undefined): { step?: number } {
   const { step } = (text === undefined ? {} : JSON.parse(text)) as { step?: unknown };
   return typeof step === "number" ? { step } : {};
+}
+
+/** Checkpoints of tokenizers lack the phi convolutions that few scales never choose: any values do. */
+function vqvaeWeights(config: VqvaeConfig, tensors: TensorMap, what: string): TensorMap {
+  const phis = phiNames(config);
+  const used = new Set(phis.length ? phiIndex(config.patchNums.length, phis.length) : []);
+  const spare = phis.filter((_, i) => !used.has(i));
+  const missing = vqvaeSpecs(config).filter(
+    ({ name }) => !tensors.has(name) && spare.some((phi) => name.startsWith(`${phi}.`)),
+  );
+  const whole = new Map([...tensors, ...initWeights(missing, rng(0))]);
+  return checkVqvaeWeights(config, whole, { what });
 }
 
 /** Checkpoints of transformers have no buffers: these follow from the configuration. */

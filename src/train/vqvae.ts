@@ -252,10 +252,11 @@ export function checkAncestor(
     throw new Error("vqvaeTask: the recipe and what it starts from do not belong together");
   if (!from || !ancestor) return;
   const keys = Object.keys(model) as (keyof VqvaeConfig)[];
-  const other = keys.filter((key) => `${model[key]}` !== `${ancestor.config[key]}`);
+  const told = (value: unknown) => JSON.stringify(value);
+  const other = keys.filter((key) => told(model[key]) !== told(ancestor.config[key]));
   if (other.length > 0)
     throw new InputError(
-      `${from.file}: a tokenizer that is trained further keeps its sizes, but ${other.map((key) => `${key} is ${ancestor.config[key]} there and ${model[key]} here`).join(", ")}; leave those settings out`,
+      `${from.file}: a tokenizer that is trained further keeps its sizes, but ${other.map((key) => `${key} is ${told(ancestor.config[key])} there and ${told(model[key])} here`).join(", ")}; leave those settings out`,
       { file: from.file, other },
     );
 }
