@@ -27,6 +27,7 @@ import {
   commandLine,
   openStudy,
   stoppable,
+  tokenizerCommands,
   trainAll,
   writeResults,
 } from "./lab-study.ts";
@@ -86,10 +87,11 @@ async function scaling(
   const sizes = await Promise.all(runs.map((run) => sizeOf(study, run)));
   const { seed, batch, lr, variants } = study.recipe;
   const laws = scalingLaws(sizes, { seed });
+  const commands = [...tokenizerCommands(command), commandLine(command, data)];
   const report = scalingReport(
     {
       title: `Scaling laws: ${data}`,
-      command: commandLine(command, data),
+      commands,
       notes: [
         `${study.train.count} pictures in ${variants} variants, ${study.test.count} to test; ${steps} updates of ${batch} pictures, learning rate ${lr}, seed ${seed}; every size sees the same tokens in the same order.`,
         "A law is y = floor + (c·x)^exponent, least squares of log y; without floor as the paper has it (eq. 11 to 16). Intervals: bootstrap of residuals, 95 %.",
@@ -101,7 +103,7 @@ async function scaling(
   );
   await writeResults(terminal, out, {
     report,
-    json: { command: commandLine(command, data), study: study.recipe, sizes, laws },
+    json: { commands, study: study.recipe, sizes, laws },
     figures: figuresOf(laws),
   });
   terminal.say(report);

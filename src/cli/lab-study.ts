@@ -1,6 +1,8 @@
 /** What the commands of `underpaint lab` share: flags, data, bars, stopping, result files. */
 
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { DATASET_SYNTAX } from "../data/open.ts";
@@ -8,6 +10,7 @@ import { partOfDataset } from "../data/part.ts";
 import { InputError } from "../formats/errors.ts";
 import { writeFileAtomic } from "../formats/node.ts";
 import { imageSize } from "../image/scales.ts";
+import { trainCommand } from "../lab/command.ts";
 import { figurePng } from "../lab/figure.node.ts";
 import { shellWord } from "../lab/shell-word.ts";
 import {
@@ -17,6 +20,7 @@ import {
   type StudyRun,
   trainRun,
 } from "../lab/study/index.ts";
+import type { Recipe } from "../lab/trained.node.ts";
 import { numberFlag } from "./flags.ts";
 import { figure } from "./format.ts";
 import { tokenizerFile } from "./package.ts";
@@ -240,6 +244,21 @@ export async function writeResults(
     `wrote ${out}.md, ${out}.json and ${Object.keys({ ...figures, ...pictures }).length} pictures`,
   );
 }
+
+/** How the tokenizers of a study were trained, where flags name the folders of their runs. */
+export function tokenizerCommands(command: Command): string[] {
+  const { tokenizer, rasterTokenizer } = command.opts() as Record<string, string | undefined>;
+  return [tokenizer, rasterTokenizer].flatMap((run) => {
+    const file = run && join(run, "run.json");
+    if (!file || !existsSync(file)) return [];
+    const recipe = JSON.parse(readFileSync(file, "utf8")) as Recipe;
+    return [trainCommand(recipe, { kind: "vqvae", data: String(recipe.data), run })];
+  });
+}
+
+/** What times were measured on, and when. */
+export const machineNote = (): string =>
+  `Measured on ${cpus()[0]?.model ?? "an unknown processor"} with ${availableParallelism()} threads and ${Math.round(totalmem() / 2 ** 30)} GiB of memory, Node ${process.versions.node}; ${new Date().toISOString().slice(0, 10)}.`;
 
 /** The command line that was typed, for reports and for going on. */
 export function commandLine(command: Command, data: string): string {

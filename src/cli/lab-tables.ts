@@ -33,9 +33,11 @@ import {
   addStudyFlags,
   breathe,
   commandLine,
+  machineNote,
   type OpenedStudy,
   openStudy,
   stoppable,
+  tokenizerCommands,
   trainAll,
   writeResults,
 } from "./lab-study.ts";
@@ -182,7 +184,7 @@ async function makeTable(terminal: Terminal, job: Job): Promise<void> {
     }
     await writeResults(terminal, flags.out, {
       report,
-      json: { command: facts.command, judge: judge.recipe, study: study.recipe, rows, ...extra },
+      json: { commands: facts.commands, judge: judge.recipe, study: study.recipe, rows, ...extra },
       figures: { curves: await lossCurves(study, plan.runs) },
       pictures: await sheets(study, plan, rows),
     });
@@ -205,13 +207,14 @@ function factsOf(
   const { network, hash, reference } = judge.recipe;
   return {
     title: `${TABLES[name].title}: ${data}`,
-    command: commandLine(command, data),
+    commands: [...tokenizerCommands(command), commandLine(command, data)],
     notes: [
       ...TABLES[name].notes,
       `Tokens: VAR over maps ${scalesText(tokenizer.config.patchNums)}; AR and MaskGIT over ${scalesText(raster.config.patchNums)}${raster === tokenizer ? " (VAR's own tokens, one after the other)" : " (a tokenizer of their own)"}; DiT over the latent map of VAR's tokens.`,
       `FID, KID and IS of as many pictures as stated against ${reference} training pictures, whose classes they have in turn, through ${network} (${hash}); seed ${recipe.seed}. KID's interval is a 95 % jackknife. rFID: the training pictures through the tokenizer against themselves, the floor of what is drawn with it; PSNR: of the test pictures.`,
       `${train.count} pictures to learn in ${recipe.variants} variants, ${test.count} to test; batch ${recipe.batch}, learning rate ${recipe.lr}, no averaging of weights.`,
-      "FLOPs count the transformer alone (2 per multiply-add); pictures per second include the decoder, 32 together, on the machine of the run.",
+      "FLOPs count the transformer alone (2 per multiply-add); pictures per second include the decoder, 32 together, on this machine.",
+      machineNote(),
     ],
   };
 }

@@ -10,15 +10,20 @@ import { modelMetadata } from "../../src/image/note.ts";
 import { vqvaeSpecs } from "../../src/image/vqvae-layout.ts";
 import { initWeights } from "../../src/nn/spec.ts";
 import { rng } from "../../src/tensor/rng.ts";
+import { VQVAE_RECIPE } from "../../src/train/vqvae-recipe.ts";
 import { newFolder, tinyModel, tinyPictures, tinyTokenizer, underpaint } from "./cli.ts";
 
 const pictures = await tinyPictures(80);
 const tokenizer = join(await tinyModel(), "vqvae.safetensors");
 const folder = await newFolder();
-const oneScale = join(folder, "one-scale.safetensors");
+/** As a run leaves it: reports then tell how it was trained. */
+const oneScale = join(folder, "one-scale");
 const config = { ...tinyTokenizer, patchNums: [4] };
+await mkdir(oneScale);
+const recipe = { ...VQVAE_RECIPE, model: config, data: pictures, steps: 7 };
+await writeFile(join(oneScale, "run.json"), JSON.stringify(recipe));
 await writeFile(
-  oneScale,
+  join(oneScale, "vqvae.safetensors"),
   writeSafetensors(initWeights(vqvaeSpecs(config), rng("one")), {
     metadata: modelMetadata("vqvae", config),
   }),
@@ -105,6 +110,8 @@ test("compare trains four models, chooses guidance on a few pictures and writes 
 
   const text = await report("compare");
   expect(text).toContain("npx underpaint lab compare");
+  expect(text).toMatch(/^npx underpaint train vqvae .* --patch-nums 4 .*--steps 7/m);
+  expect(text).toMatch(/Measured on .* Node \d+/);
   expect(text).toContain("seed 0");
   const [best, tried] = tableOf(text, "model") as [
     Record<string, string>[],

@@ -7,8 +7,8 @@ import { type FittedLaw, MEASURES, type ScalingLaws, type TrainedSize } from "./
 /** What a table says below its title: how it was made. */
 export interface ReportFacts {
   readonly title: string;
-  /** The command that makes it again. */
-  readonly command: string;
+  /** What makes it again, in order: the tokenizers where it is known, then the study. */
+  readonly commands: readonly string[];
   /** One sentence each. */
   readonly notes: readonly string[];
 }
@@ -21,11 +21,11 @@ const line = (cells: readonly (string | number)[]): string => `| ${cells.join(" 
 const ruler = (columns: number, left: number): string =>
   line(Array.from({ length: columns }, (_, i) => (i < left ? "---" : "---:")));
 
-const head = ({ title, command, notes }: ReportFacts): string[] => [
+const head = ({ title, commands, notes }: ReportFacts): string[] => [
   `# ${title}`,
   "",
   "```sh",
-  command,
+  ...commands,
   "```",
   "",
   ...notes.map((note) => `- ${note}`),
