@@ -2,8 +2,9 @@
  * How much of their codebooks trained tokenizers use, scale by scale, with and without what keeps codes in use (k-means
  * start, revival, entropy term), and what that does to reconstructions. Trains nothing: it reads finished runs.
  *
- * npx tsx bench/codebook.ts --run NETWORK=PLAIN,KEPT [--run ...]
- * where PLAIN and KEPT are folders of `train vqvae` on the same data; writes results/codebook.{json,md} and a figure each.
+ * npx tsx bench/codebook.ts --run NETWORK=PLAIN,KEPT [--run ...] [--figures]
+ * where PLAIN and KEPT are folders of `train vqvae` on the same data; writes results/codebook.{json,md} and a figure each, with
+ * --figures the figures alone.
  */
 
 import { writeFileSync } from "node:fs";
@@ -22,7 +23,9 @@ import { readRun, type TrainedRun } from "../src/lab/trained.node.ts";
 import { openBackend } from "../src/tensor/backend.ts";
 import { host } from "./machine.ts";
 
-const { values } = parseArgs({ options: { run: { type: "string", multiple: true } } });
+const { values } = parseArgs({
+  options: { run: { type: "string", multiple: true }, figures: { type: "boolean" } },
+});
 /** Training pictures that rFID is measured on: as many as statistics of some hundred features need. */
 const PICTURES = 4096;
 /** Scales from this many tokens on must use half of the codes; coarser ones have few tokens to say it with. */
@@ -52,7 +55,7 @@ async function measured(run: Run, title: string, network: string): Promise<Row> 
   const judge = await openNetwork(network, { backend });
   const figures = await compareSets(rebuilt, train, { network: judge, metrics: ["fid"] });
   await judge.release();
-  const place = { kind: "vqvae", data, run: `runs/${title}` } as const;
+  const place = { kind: "vqvae", data, run: `runs/${data}-${title}` } as const;
   return {
     ...{ title, command: trainCommand(run.recipe, place), updates: last(run) },
     ...{ use: codeUse(through.ids, run.config), psnr: psnrOf(through) },
@@ -79,16 +82,17 @@ for (const word of values.run ?? []) {
   if (!network || !before || !after) throw new Error(`--run ${word}: want NETWORK=PLAIN,KEPT`);
   const [plain, kept] = [await readRun(before, "vqvae"), await readRun(after, "vqvae")];
   const data = kept.recipe.data as string;
+  const svg = studyPlot([...curves(plain, "dashes"), ...curves(kept, "line")], {
+    ...{ title: `${data}: codes in use`, x: "updates", y: "% of the codes" },
+    key: "bottom-right",
+  });
+  writeFileSync(here(`results/codebook-${data}.svg`), svg);
+  writeFileSync(here(`results/codebook-${data}.png`), await figurePng(svg));
+  if (values.figures) continue;
   const rows: [Row, Row] = [
     await measured(plain, "plain", network),
     await measured(kept, "kept", network),
   ];
-  const svg = studyPlot([...curves(plain, "dashes"), ...curves(kept, "line")], {
-    ...{ title: `${data}: codes in use`, x: "updates", y: "% of the codes" },
-    key: "bottom-left",
-  });
-  writeFileSync(here(`results/codebook-${data}.svg`), svg);
-  writeFileSync(here(`results/codebook-${data}.png`), await figurePng(svg));
   results.push({ data, network, codes: kept.config.codes, rows });
 }
 
@@ -130,7 +134,7 @@ const report = `# Codes in use
 
 <!-- Written by bench/codebook.ts. Do not edit: run it again. -->
 
-Two trainings of each data set, the same but for what keeps codes in use: "kept in use" starts the codebook by k-means at
+Two trainings of each data set, of the same seed and the same but for what keeps codes in use: "kept in use" starts the codebook by k-means at
 update 100, puts codes that a scale is short of beside vectors that are badly served every 50 updates, and has an entropy
 term; "plain" has none of them. Shares are of the codes that occur at all among the tokens of the test split, perplexity is
 how many equally frequent codes would be as varied. rFID: ${PICTURES.toLocaleString("en")} training pictures at most against themselves rebuilt. The
@@ -142,9 +146,11 @@ ${date}, ${Object.entries(machine)
   .map(([key, value]) => `${key} ${value}`)
   .join(", ")}
 `;
-writeFileSync(here("results/codebook.md"), report);
-writeFileSync(
-  here("results/codebook.json"),
-  `${JSON.stringify({ date, machine, results }, null, 2)}\n`,
-);
-console.log(report);
+if (!values.figures) {
+  writeFileSync(here("results/codebook.md"), report);
+  writeFileSync(
+    here("results/codebook.json"),
+    `${JSON.stringify({ date, machine, results }, null, 2)}\n`,
+  );
+  console.log(report);
+}

@@ -20,11 +20,15 @@ export interface PlotOptions {
   readonly y: string;
   readonly logX?: boolean;
   readonly logY?: boolean;
-  readonly key?: "top-right" | "bottom-left";
+  readonly key?: "top-right" | "bottom-left" | "bottom-right";
 }
 
 /** More than three things at once: further colours that differ in lightness too. */
 const PALETTE = [...COLOURS, "#7b3294", "#8a6d00", "#555555", "#00838f", "#ad1457"];
+const KEYS = { dots: "●", line: "━", dashes: "╍" } as const satisfies Record<
+  PlotSeries["as"],
+  string
+>;
 const [WIDTH, HEIGHT, KEY_LINE] = [640, 400, 19];
 
 /** A figure that is the same in every viewer. Points that a logarithmic axis has no place for are left out. */
@@ -42,14 +46,14 @@ export function studyPlot(series: readonly PlotSeries[], options: PlotOptions): 
     const dashes = each.as === "dashes" ? { strokeDasharray: "5 4" } : {};
     return Plot.line(points, { x: "x", y: "y", stroke, strokeWidth: 1.8, ...dashes });
   });
-  const top = key === "top-right";
+  const [top, right] = [key.startsWith("top"), key.endsWith("right")];
   const words = series.flatMap((each, i) =>
     each.label === "" ? [] : [{ text: each.label, fill: colourOf(each, i), as: each.as }],
   );
   const legend = words.map(({ text, fill, as }, i) =>
-    Plot.text([`${as === "dots" ? "● " : "━ "}${text}`], {
+    Plot.text([`${KEYS[as]} ${text}`], {
       frameAnchor: key,
-      dx: top ? -8 : 8,
+      dx: right ? -8 : 8,
       dy: top ? 8 + KEY_LINE * i : -8 - KEY_LINE * (words.length - 1 - i),
       fill,
       stroke: "white",
