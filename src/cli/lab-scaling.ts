@@ -80,7 +80,8 @@ async function scaling(
     .sort((a, b) => a - b)
     .map((depth): StudyRun => {
       const width = widthPerDepth * depth;
-      const model = runModel("var", tokenizer, { depth, width, classes });
+      // As many heads as blocks, the paper's rule: a head is as wide in every size.
+      const model = runModel("var", tokenizer, { depth, width, heads: depth, classes });
       return { name: `depth-${depth}`, kind: "var", model, tokenizer, steps, evaluateEvery };
     });
   await trainAll(terminal, study, runs);

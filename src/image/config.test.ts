@@ -14,6 +14,8 @@ test("everything follows from depth", () => {
   expect(varConfig(30).dropPath).toBeCloseTo(0.125, 12);
   expect(varConfig(2, { width: 64, heads: 4 })).toMatchObject({ depth: 2, width: 64, heads: 4 });
   expect(varConfig(4, { width: 128 }).heads).toBe(2);
+  expect(varConfig(5, { width: 160 }).heads).toBe(2);
+  expect(varConfig(1, { width: 32 }).heads).toBe(1);
 });
 
 test("an option given as undefined means its default", () => {
@@ -50,6 +52,11 @@ describe("refusals", () => {
       "image size NaN is not a multiple of the tokenizer's patch of 8 pixels; use 8",
     ],
     ["a depth of 0", () => varConfig(0), "depth must be a whole number of at least 1, got 0"],
+    [
+      "a broken width",
+      () => varConfig(2, { width: Number.NaN }),
+      "width must be a whole number of at least 1, got NaN",
+    ],
     ["a broken depth", () => varConfig(2.5), "depth must be a whole number of at least 1, got 2.5"],
     [
       "heads that do not divide",

@@ -74,14 +74,14 @@ export interface VarConfig {
 
 /**
  * THE dial: width 64 depth, heads depth, drop path 0.1 depth / 24; the rest as the official 256-pixel models.
- * A `width` alone keeps 64-channel heads.
+ * A `width` alone keeps heads of 64 channels, or of as nearly as many as divide it.
  * @throws InputError when the parts do not fit
  */
 export function varConfig(depth: number, overrides: Partial<VarConfig> = {}): VarConfig {
   const width = overrides.width ?? 64 * depth;
   return checkVarConfig({
     width,
-    heads: Math.max(1, Math.round(width / 64)),
+    heads: nearestDivisor(width, Math.max(1, Math.round(width / 64))),
     mlpRatio: 4,
     classes: 1000,
     patchNums: PATCH_NUMS[16]!,
@@ -260,10 +260,11 @@ function checkRange<T>(
 }
 
 function nearestDivisor(n: number, wish: number): number {
-  for (let off = 1; ; off++) {
+  for (let off = 0; wish + off < n; off++) {
     if (wish - off >= 1 && n % (wish - off) === 0) return wish - off;
     if (n % (wish + off) === 0) return wish + off;
   }
+  return 1;
 }
 
 /** An option given as undefined means its default. */
