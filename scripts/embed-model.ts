@@ -12,6 +12,9 @@ import { embedModel, type NamedData, readRun } from "../src/lab/index.ts";
 import { openBackend } from "../src/tensor/backend.ts";
 
 const USAGE = `npm run embed -- --vqvae RUN --var RUN --out models/emoji64
+  --decoder RUN     train vqvae --from RUN --only decoder: its decoder takes the place of --vqvae's
+  --before FOLDER   a model that this one stands beside in the card, drawn and judged from the same seeds
+  --judge WORD      who judges both, as in eval --network; may be given again; default lab:emoji
   --vqvae-data WORD, --var-data WORD   the data sets, where run.json does not name them
   --samples N       samples whose nearest training pictures are looked for, default 128
   --guidance N --top-k N --top-p N --temperature N   how the model recommends to draw, and the card draws
@@ -21,7 +24,10 @@ const USAGE = `npm run embed -- --vqvae RUN --var RUN --out models/emoji64
 const { values: flags } = parseArgs({
   options: {
     vqvae: { type: "string" },
+    decoder: { type: "string" },
     var: { type: "string" },
+    before: { type: "string" },
+    judge: { type: "string", multiple: true },
     out: { type: "string" },
     "vqvae-data": { type: "string" },
     "var-data": { type: "string" },
@@ -36,7 +42,7 @@ const { values: flags } = parseArgs({
 });
 
 /** A flag as a number; undefined where it is absent. */
-function number(flag: keyof typeof flags): number | undefined {
+function number(flag: Exclude<keyof typeof flags, "judge">): number | undefined {
   const text = flags[flag];
   if (text === undefined) return undefined;
   if (text.trim() === "" || !Number.isFinite(Number(text)))
@@ -77,6 +83,7 @@ async function main(): Promise<void> {
   const begin = performance.now();
   for await (const { doing, files = [] } of embedModel({
     vqvaeRun: vqvae,
+    decoderRun: flags.decoder,
     varRun: transformer,
     out,
     name: basename(resolve(out)),
@@ -84,6 +91,8 @@ async function main(): Promise<void> {
       tokenizer: await open(vqvae, flags["vqvae-data"] ?? named(first.recipe), size),
       transformer: await open(transformer, flags["var-data"] ?? named(second.recipe), size),
     },
+    before: flags.before,
+    judges: flags.judge,
     backend: await openBackend(),
     machine: flags.machine ?? thisMachine(),
     seed: number("seed"),

@@ -30,7 +30,7 @@ export {
 export { type Fidelity, fidelity } from "./fidelity.ts";
 export { frechetDistance } from "./frechet.ts";
 export { type InceptionScore, InceptionScoreStream, softmaxRows } from "./inception-score.ts";
-export { type Kid, type KidOptions, kernelDistance } from "./kid.ts";
+export { type Kid, type KidOptions, kernelDistance, kernelGain } from "./kid.ts";
 export type { Looked, Network, PictureSet } from "./network.ts";
 export { NETWORK_SYNTAX, type NetworkOptions, openNetwork } from "./networks.ts";
 export { type ManifoldOptions, type PrecisionRecall, precisionRecall } from "./precision-recall.ts";

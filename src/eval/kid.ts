@@ -44,7 +44,8 @@ export async function kernelDistance(a: Rows, b: Rows, options: KidOptions): Pro
     throw new InputError(`KID needs at least 3 pictures of each, got ${a.count} and ${b.count}`);
   const same = a.count === b.count && a.data.every((x, i) => x === b.data[i]);
   const sums = same ? undefined : await kernelSums(a, b, options);
-  const { value, error } = sums ? jackknife(sums) : { value: 0, error: 0 };
+  const value = sums ? unbiased(totals(sums)) : 0;
+  const error = sums ? standardError(leftOut(sums)) : 0;
   const size = Math.min(subsetSize, a.count, b.count);
   const values: number[] = [];
   for (let s = 0; s < subsets; s++) {
@@ -59,9 +60,34 @@ export async function kernelDistance(a: Rows, b: Rows, options: KidOptions): Pro
   return {
     value,
     error,
-    interval: [value - 1.96 * error, value + 1.96 * error],
+    interval: interval95(value, error),
     subsets: { count: subsets, size, mean, std },
   };
+}
+
+/**
+ * By how much KID falls from one set to another whose pictures belong to its own one by one (drawn from the same seeds),
+ * both against `reference`: a pair is left out together, so what both share is no part of the interval's width.
+ * @throws InputError unless there are as many of either, and at least 3
+ */
+export async function kernelGain(
+  before: Rows,
+  now: Rows,
+  { reference, ...options }: Omit<KidOptions, "rng"> & { reference: Rows },
+): Promise<Pick<Kid, "value" | "error" | "interval">> {
+  if (before.count !== now.count || before.count < 3 || reference.count < 3)
+    throw new InputError(
+      `sets that are compared pair by pair have as many pictures, at least 3, got ${before.count} and ${now.count} against ${reference.count}`,
+    );
+  const [old, young] = [
+    await kernelSums(before, reference, options),
+    await kernelSums(now, reference, options),
+  ];
+  const value = unbiased(totals(old)) - unbiased(totals(young));
+  const [was, is] = [leftOut(old), leftOut(young)];
+  const less = (x: Float64Array, y: Float64Array) => x.map((v, i) => v - y[i]!);
+  const error = standardError({ a: less(was.a, is.a), b: less(was.b, is.b) });
+  return { value, error, interval: interval95(value, error) };
 }
 
 /** For each picture the sum of its kernel values: with its own set (without itself), and with the other. */
@@ -72,14 +98,16 @@ interface KernelSums {
   readonly ba: Float64Array;
 }
 
-async function kernelSums(a: Rows, b: Rows, options: KidOptions): Promise<KernelSums> {
+type SumOptions = Pick<KidOptions, "products" | "signal">;
+
+async function kernelSums(a: Rows, b: Rows, options: SumOptions): Promise<KernelSums> {
   const own = async (x: Rows) => (await sumsBetween(x, x, { ...options, self: true })).rows;
   const { rows: ab, columns: ba } = await sumsBetween(a, b, { ...options, self: false });
   return { aa: await own(a), bb: await own(b), ab, ba };
 }
 
 /** Sums of rows and of columns of the kernel matrix; `self` leaves out the diagonal. */
-async function sumsBetween(x: Rows, y: Rows, options: KidOptions & { self: boolean }) {
+async function sumsBetween(x: Rows, y: Rows, options: SumOptions & { self: boolean }) {
   const rows = new Float64Array(x.count);
   const columns = new Float64Array(y.count);
   for await (const { i, j, n, m, inner } of blocks(x, y, options))
@@ -114,20 +142,36 @@ const totals = ({ aa, bb, ab, ba }: KernelSums): Totals => ({
 const unbiased = ({ n, m, aa, bb, ab }: Totals): number =>
   aa / (n * (n - 1)) + bb / (m * (m - 1)) - (2 * ab) / (n * m);
 
-/** Jackknife of a statistic of two samples (Efron & Stein 1981): the variances of leaving out one of each add up. */
-function jackknife(sums: KernelSums): { value: number; error: number } {
+/** The statistic with one picture left out, for each of either set. */
+interface LeftOut {
+  readonly a: Float64Array;
+  readonly b: Float64Array;
+}
+
+function leftOut(sums: KernelSums): LeftOut {
   const all = totals(sums);
   const { n, m } = all;
-  const withoutA = sums.aa.map((own, i) =>
-    unbiased({ ...all, n: n - 1, aa: all.aa - 2 * own, ab: all.ab - sums.ab[i]! }),
-  );
-  const withoutB = sums.bb.map((own, j) =>
-    unbiased({ ...all, m: m - 1, bb: all.bb - 2 * own, ab: all.ab - sums.ba[j]! }),
-  );
+  return {
+    a: sums.aa.map((own, i) =>
+      unbiased({ ...all, n: n - 1, aa: all.aa - 2 * own, ab: all.ab - sums.ab[i]! }),
+    ),
+    b: sums.bb.map((own, j) =>
+      unbiased({ ...all, m: m - 1, bb: all.bb - 2 * own, ab: all.ab - sums.ba[j]! }),
+    ),
+  };
+}
+
+/** Jackknife of a statistic of two samples (Efron & Stein 1981): the variances of leaving out one of each add up. */
+function standardError({ a, b }: LeftOut): number {
   const spread = (values: Float64Array) => {
     const mean = total(values) / values.length;
     const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
     return (squares * (values.length - 1)) / values.length;
   };
-  return { value: unbiased(all), error: Math.sqrt(spread(withoutA) + spread(withoutB)) };
+  return Math.sqrt(spread(a) + spread(b));
 }
+
+const interval95 = (value: number, error: number): readonly [number, number] => [
+  value - 1.96 * error,
+  value + 1.96 * error,
+];

@@ -9,7 +9,7 @@ import { ortNode } from "../tensor/backends/ort-node.ts";
 import { rng } from "../tensor/rng.ts";
 import { frechetDistance } from "./frechet.ts";
 import { InceptionScoreStream, softmaxRows } from "./inception-score.ts";
-import { kernelDistance } from "./kid.ts";
+import { kernelDistance, kernelGain } from "./kid.ts";
 import { pivotedCholesky, singularValues, tridiagonalEigenvalues } from "./linalg.ts";
 import { precisionRecall } from "./precision-recall.ts";
 import { openProducts, type Rows, rowsBetween } from "./products.ts";
@@ -110,6 +110,39 @@ describe("what must hold", async () => {
     expect(far.subsets.size).toBe(50);
     expect(far.subsets.mean).toBeCloseTo(far.value, 0);
     expect(far.subsets.std).toBeGreaterThan(0);
+  });
+
+  test("the gain of paired sets is KID's difference, its interval that of leaving out pairs", async () => {
+    const [before, reference] = [rowsBetween(a, 0, 40), rowsBetween(b, 0, 30)];
+    const now = { ...before, data: before.data.map((x, i) => 0.8 * x + 0.01 * (i % 7)) };
+    const kid = async (x: Rows, y: Rows) =>
+      (await kernelDistance(x, y, { products, rng: rng(0), subsets: 1 })).value;
+    const gainOf = async (x: Rows, y: Rows, z: Rows) => (await kid(x, z)) - (await kid(y, z));
+    const gain = await kernelGain(before, now, { products, reference });
+    const all = await gainOf(before, now, reference);
+    expect(Math.abs(gain.value - all)).toBeLessThan(1e-9 * Math.abs(all) + 1e-12);
+    // By its definition: the statistic anew without one pair, and without one of the reference.
+    const without = ({ width, count, data }: Rows, out: number): Rows => ({
+      ...{ width, count: count - 1 },
+      data: data.filter((_, at) => Math.floor(at / width) !== out),
+    });
+    const variance = (values: number[]) => {
+      const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+      const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+      return (squares * (values.length - 1)) / values.length;
+    };
+    const [pairs, others]: [number[], number[]] = [[], []];
+    for (let i = 0; i < 40; i++)
+      pairs.push(await gainOf(without(before, i), without(now, i), reference));
+    for (let j = 0; j < 30; j++) others.push(await gainOf(before, now, without(reference, j)));
+    const error = Math.sqrt(variance(pairs) + variance(others));
+    expect(Math.abs(gain.error - error)).toBeLessThan(1e-6 * error);
+    expect(gain.interval).toEqual([gain.value - 1.96 * gain.error, gain.value + 1.96 * gain.error]);
+    const none = await kernelGain(before, before, { products, reference });
+    expect(none).toEqual({ value: 0, error: 0, interval: [0, 0] });
+    await expect(kernelGain(before, reference, { products, reference })).rejects.toThrow(
+      "40 and 30",
+    );
   });
 
   test("a subset of everything is everything", async () => {

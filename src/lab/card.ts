@@ -3,16 +3,14 @@
 import type { Attribution } from "../data/index.ts";
 import type { PictureSize } from "../formats/picture-size.ts";
 import { mapText, type PatchNum, scalesText } from "../image/scales.ts";
+import type { Beside, Verdict } from "./beside.ts";
 import type { CurveFigure } from "./curves.ts";
 import type { Effort } from "./metrics.ts";
 import type { Closeness } from "./nearest.ts";
 import type { CodeUse } from "./through.ts";
 
-/** What both halves of a model tell of themselves. */
-interface Half {
-  readonly file: string;
-  readonly bytes: number;
-  readonly parameters: number;
+/** What a training tells of itself. */
+interface Training {
   /** The data set's word, its pictures by split, and its classes. */
   readonly data: { word: string; train: number; test: number; classes: number };
   readonly recipe: readonly (readonly [string, string])[];
@@ -25,6 +23,13 @@ interface Half {
   /** Pictures per update. */
   readonly batch: number;
   readonly curves: readonly CurveFigure[];
+}
+
+/** What both halves of a model tell of themselves. */
+interface Half extends Training {
+  readonly file: string;
+  readonly bytes: number;
+  readonly parameters: number;
 }
 
 export interface LossFacts {
@@ -54,6 +59,8 @@ export interface CardFacts {
     readonly psnr: { train: number; test: number };
     readonly use: readonly CodeUse[];
   };
+  /** The training of the tokenizer's decoder alone, where there was one. */
+  readonly decoder?: Training | undefined;
   readonly transformer: Half & {
     readonly test: LossFacts;
     readonly train: LossFacts;
@@ -65,6 +72,8 @@ export interface CardFacts {
     readonly sameLikeliest: number;
     readonly loss: { before: number; after: number };
   };
+  /** The model whose place this one takes, where there was one; `network`: the hash of what the tokenizer learnt to please. */
+  readonly beside?: (Beside & { readonly network: string | undefined }) | undefined;
   readonly nearest: readonly NearestFacts[];
   /** Mirrored training pictures were looked at, too. */
   readonly mirrored: boolean;
@@ -108,6 +117,7 @@ export const modelCard = (facts: CardFacts): string =>
   `${[
     introduction(facts),
     samples(facts),
+    ...(facts.beside ? [beside(facts.beside, facts)] : []),
     classes(facts),
     data(facts),
     tokenizer(facts),
@@ -150,6 +160,31 @@ The first samples of ${rows.slice(0, strips).join(", ")}, after every scale:
 
 ![The same picture after every scale](scales.png)`;
 
+const beside = (
+  { samples, reference, verdicts, network }: NonNullable<CardFacts["beside"]>,
+  { rows, columns }: CardFacts,
+) => `## Beside the model before
+
+![The same samples from the model before and from this one](beside.png)
+
+The ${rows.length * columns} samples above once more, each row below the one that the model before draws from the same seeds.
+
+Judged: ${whole(samples)} samples of either, from the same seeds and with the classes of the training pictures, against all ${whole(reference)} of these. KID with a 95 % jackknife interval. *Fell by*: KID before less KID now, the two pictures of a seed left out together; above zero, this model is nearer to the data.
+
+${table(
+  ["judge", "KID·1000 before", "KID·1000 now", "fell by", "FID before", "FID now"],
+  verdicts.map(({ judge, hash, kid, gain, fid }) => [
+    `\`${judge.split("/").at(-1)}\` (${hash})${hash === network ? ", which the decoder learnt to please" : ""}`,
+    ...[kid.before, kid.now, gain].map(thousandths),
+    ...(fid ? [fid.before.toFixed(2), fid.now.toFixed(2)] : ["", ""]),
+  ]),
+)}`;
+
+const thousandths = ({ value, interval: [low, high] }: Verdict["gain"]): string => {
+  const [middle, from, to] = [value, low, high].map((x) => (1000 * x).toFixed(2));
+  return `${middle} (${from} to ${to})`;
+};
+
 function classes({ classes }: CardFacts): string {
   const parts = classes.map((name) => name.split("/"));
   const grid = parts.every((part) => part.length === 2);
@@ -187,7 +222,11 @@ ${
 
 The full attributions and licence texts are in [NOTICE](../../NOTICE). Pictures of one concept are all in one split: what the test split shows was never learnt, in any class.`;
 
-const tokenizer = ({ tokenizer: { psnr, use, data, curves }, codes }: CardFacts) => `## Tokenizer
+const tokenizer = ({
+  tokenizer: { psnr, use, data, curves },
+  decoder,
+  codes,
+}: CardFacts) => `## Tokenizer
 
 Reconstruction: **PSNR ${db(psnr.test)} on the test split** (${whole(data.test)} pictures), ${db(psnr.train)} on the training split, from the mean squared error over all pictures.
 
@@ -209,7 +248,7 @@ ${table(
 )}
 
 ${figures("tokenizer", curves)}
-
+${decoder ? `\nThen its decoder alone, so that the transformer's tokens stay what they are:\n\n${figures("decoder", decoder.curves)}\n` : ""}
 Lines are means of neighbouring updates, bands hold the middle 80 %.`;
 
 const transformer = ({ transformer: { test, train, curves }, codes }: CardFacts) => `## Transformer
@@ -271,16 +310,19 @@ ${table(
   ],
 )}`;
 
-const recipe = ({ tokenizer, transformer, machine }: CardFacts) => `## Recipe
+function recipe({ tokenizer, decoder, transformer, machine }: CardFacts): string {
+  const trainings: readonly (readonly [string, Training])[] = [
+    ["tokenizer", tokenizer],
+    ...(decoder ? [["its decoder alone", decoder] as const] : []),
+    ["transformer", transformer],
+  ];
+  const untold = trainings.filter(([, training]) => training.untold.length > 0);
+  const settings = trainings.flatMap(([, training]) => training.recipe.map(([key]) => key));
+  return `## Recipe
 
 ${table(
   ["", "updates", "pictures per update", "pictures seen", "time in updates"],
-  (
-    [
-      ["tokenizer", tokenizer],
-      ["transformer", transformer],
-    ] as const
-  ).map(([what, { effort, batch, planned }]) => [
+  trainings.map(([what, { effort, batch, planned }]) => [
     what,
     effort.steps < planned ? `${whole(effort.steps)} of ${whole(planned)}` : whole(effort.steps),
     whole(batch),
@@ -291,20 +333,18 @@ ${table(
 
 Machine: ${machine}.
 
-${code([tokenizer.command, transformer.command])}
-${[tokenizer, transformer]
-  .filter(({ untold }) => untold.length > 0)
-  .map(({ file, untold }) => `\nNo flag sets these of \`${file}\`: ${untold.join(", ")}.\n`)
-  .join("")}
+${code(trainings.map(([, { command }]) => command))}
+${untold.map(([what, training]) => `\nNo flag sets these of the ${what}: ${training.untold.join(", ")}.\n`).join("")}
 Every setting:
 
 ${table(
-  ["setting", "tokenizer", "transformer"],
-  [...new Set([...tokenizer.recipe, ...transformer.recipe].map(([key]) => key))].map((key) => [
+  ["setting", ...trainings.map(([what]) => what)],
+  [...new Set(settings)].map((key) => [
     `\`${key}\``,
-    ...[tokenizer, transformer].map((half) => half.recipe.find(([k]) => k === key)?.[1] ?? ""),
+    ...trainings.map(([, training]) => training.recipe.find(([k]) => k === key)?.[1] ?? ""),
   ]),
 )}`;
+}
 
 const limits = ({ size, attribution, classes }: CardFacts) => `## Use and limits
 

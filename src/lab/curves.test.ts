@@ -57,17 +57,24 @@ describe("metrics", () => {
 });
 
 describe("training curves", () => {
-  const names = { vqvae: ["loss", "psnr", "usage", "perplexity"], var: ["loss", "accuracy"] };
+  const names = {
+    vqvae: ["loss", "psnr", "usage", "perplexity"],
+    decoder: ["loss", "psnr"],
+    var: ["loss", "accuracy"],
+  };
 
-  test.each(["vqvae", "var"] as const)("of a %s run: one figure per group of metrics", (kind) => {
-    const figures = trainingCurves(kind, [...run, ...tests]);
-    expect(figures.map(({ name }) => name)).toEqual(names[kind]);
-    expect(trainingCurves(kind, [...run, ...tests])).toEqual(figures);
-    for (const { svg } of figures) {
-      expect(svg).not.toMatch(/NaN|undefined|<style|href|@import/);
-      expect(svg.length).toBeLessThan(40_000);
-    }
-  });
+  test.each(["vqvae", "decoder", "var"] as const)(
+    "of a %s run: one figure per group of metrics",
+    (kind) => {
+      const figures = trainingCurves(kind, [...run, ...tests]);
+      expect(figures.map(({ name }) => name)).toEqual(names[kind]);
+      expect(trainingCurves(kind, [...run, ...tests])).toEqual(figures);
+      for (const { svg } of figures) {
+        expect(svg).not.toMatch(/NaN|undefined|<style|href|@import/);
+        expect(svg.length).toBeLessThan(40_000);
+      }
+    },
+  );
 
   test("show the test split as points, one per measurement", () => {
     const [figure] = trainingCurves("var", [...run, ...tests]);

@@ -4,8 +4,8 @@ import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { buckets, type MetricLine, seriesOf } from "./metrics.ts";
 
-/** What the runs of a kind of model measure. */
-export type CurveKind = "vqvae" | "var";
+/** What the runs of a kind of model measure; "decoder": a tokenizer of which the decoder alone was trained. */
+export type CurveKind = "vqvae" | "decoder" | "var";
 
 /** One figure: a name for files, a sentence for people. */
 export interface CurveFigure {
@@ -83,6 +83,27 @@ const CURVES: Readonly<Record<CurveKind, readonly Curve[]>> = {
       y: "perplexity (codes)",
       key: "bottom-right",
       series: [train("perplexity", "running mean, train", 0)],
+    },
+  ],
+  decoder: [
+    {
+      name: "loss",
+      title: "Decoder alone: parts of the loss",
+      y: "before weighting (log scale)",
+      log: true,
+      key: "top-right",
+      series: [
+        train("l1", "mean absolute error, train", 0),
+        train("perceptual", "perceptual distance, train", 1),
+        train("judge", "discriminator, train", 2),
+      ],
+    },
+    {
+      name: "psnr",
+      title: "Decoder alone: reconstruction",
+      y: "PSNR (dB)",
+      key: "bottom-right",
+      series: [train("psnr", "train batches", 0), test("testPsnr", "test split", 1)],
     },
   ],
   var: [

@@ -14,9 +14,11 @@ import { writeSafetensors } from "../formats/safetensors.ts";
 import { checkPair, type VarConfig, type VqvaeConfig } from "../image/config.ts";
 import type { Drawing } from "../image/drawing.ts";
 import { loadVar, type Var } from "../image/model.ts";
+import { loadVarFrom } from "../image/node.ts";
 import { modelMetadata } from "../image/note.ts";
 import { type Picture, sheet } from "../image/sheet.ts";
 import type { Backend } from "../tensor/backend.ts";
+import { type Beside, standBeside } from "./beside.ts";
 import { modelCard } from "./card.ts";
 import { recipeRows, trainCommand, untold } from "./command.ts";
 import { trainingCurves } from "./curves.ts";
@@ -24,6 +26,7 @@ import { type Measured, measureModel, measureNovelty, type NamedData } from "./m
 import { effort } from "./metrics.ts";
 import type { Prediction } from "./predict.ts";
 import {
+  besideSheet,
   classGroups,
   drawLabels,
   drawRows,
@@ -36,11 +39,19 @@ import { readRun, type TrainedRun } from "./trained.node.ts";
 
 export interface EmbedOptions {
   readonly vqvaeRun: string;
+  /** A run that trained the decoder of `vqvaeRun`'s tokenizer further, alone: its tokens stay what they were. */
+  readonly decoderRun?: string;
   readonly varRun: string;
   /** Folder for the model; its last part is the model's name. */
   readonly out: string;
   readonly name: string;
   readonly data: { readonly tokenizer: NamedData; readonly transformer: NamedData };
+  /** The folder of a model whose place this one takes: the card shows both, and what the judges say. */
+  readonly before?: string;
+  /** Networks that judge both, as in `underpaint eval --network`; default lab:emoji. */
+  readonly judges?: readonly string[];
+  /** Pictures of either that they judge; default 2,000. */
+  readonly judged?: number;
   readonly backend: Backend;
   /** The machine, in words. */
   readonly machine: string;
@@ -80,14 +91,16 @@ const utf8 = new TextEncoder();
 export async function* embedModel(options: EmbedOptions): AsyncGenerator<EmbedProgress> {
   const { data, backend, signal, out, mostBytes = 20_000_000 } = options;
   yield { doing: "reading the runs" };
-  const runs = {
+  const { decoderRun } = options;
+  const runs: Runs = {
     tokenizer: await readRun(options.vqvaeRun, "vqvae"),
+    decoder: decoderRun === undefined ? undefined : await readRun(decoderRun, "vqvae"),
     transformer: await readRun(options.varRun, "var"),
   };
   checkRuns(runs, options);
   const { classes } = data.transformer.train;
   const weights = {
-    vqvae: stored("vqvae", runs.tokenizer),
+    vqvae: stored("vqvae", runs.decoder ?? runs.tokenizer),
     var: stored("var", runs.transformer, { classes, drawing: options.drawing }),
   };
   checkBytes(weights.vqvae.length + weights.var.length, options, mostBytes);
@@ -114,11 +127,18 @@ export async function* embedModel(options: EmbedOptions): AsyncGenerator<EmbedPr
 
 interface Runs {
   readonly tokenizer: TrainedRun<VqvaeConfig>;
+  readonly decoder: TrainedRun<VqvaeConfig> | undefined;
   readonly transformer: TrainedRun<VarConfig>;
 }
 
-function checkRuns({ tokenizer, transformer }: Runs, options: EmbedOptions): void {
-  const { data, varRun, vqvaeRun } = options;
+function checkRuns({ tokenizer, decoder, transformer }: Runs, options: EmbedOptions): void {
+  const { data, decoderRun, varRun, vqvaeRun } = options;
+  const { from, only } = (decoder?.recipe ?? {}) as { from?: { hash: string }; only?: string };
+  if (decoder && !(only === "decoder" && from?.hash === tokenizer.hash))
+    throw new InputError(
+      `${decoderRun} trained ${only === "decoder" ? `the decoder of ${from?.hash}` : "more than a decoder"}, ${vqvaeRun} holds ${tokenizer.hash}; give a run of train vqvae --from ${vqvaeRun} --only decoder`,
+      { only, from: from?.hash, wanted: tokenizer.hash },
+    );
   checkPair(transformer.config, tokenizer.config);
   const wanted = (transformer.recipe.tokenizer as { hash?: string } | undefined)?.hash;
   if (wanted !== undefined && tokenizer.hash !== undefined && wanted !== tokenizer.hash)
@@ -156,7 +176,7 @@ function stored(
 /** The card and its figures by file name. */
 async function* describe(
   model: Var,
-  { tokenizer, transformer }: Runs,
+  { tokenizer, decoder, transformer }: Runs,
   options: EmbedOptions & { weights: { vqvae: Uint8Array; var: Uint8Array } },
 ): AsyncGenerator<EmbedProgress, ReadonlyMap<string, Uint8Array>> {
   const { data, name, samples = 128, seed, signal, weights } = options;
@@ -167,7 +187,7 @@ async function* describe(
     config: transformer.config,
     weights: transformer.weights,
     tokenizer: tokenizer.config,
-    tokenizerWeights: tokenizer.weights,
+    tokenizerWeights: (decoder ?? tokenizer).weights,
   };
   const measured = yield* measureModel(trained, model, how);
   checkStored(measured, name);
@@ -178,6 +198,7 @@ async function* describe(
   const drawn = await drawRows(model, rows, { seed, columns: SHEET_COLUMNS, signal });
   const every = spreadOver(train.classes.length, MOST_CLASSES_SHOWN);
   const oneEach = await drawLabels(model, every, { seed, signal });
+  const beside = options.before === undefined ? undefined : yield* standing(model, rows, options);
   const strips = drawn.strips.slice(0, STRIPS * model.patchNums.length);
   const sheets: Readonly<Record<string, Picture>> = {
     "samples.png": sheet(drawn.rows, { columns: SHEET_COLUMNS, zoom: 2 }),
@@ -188,9 +209,13 @@ async function* describe(
     ),
     "reconstructions.png": reconstructionSheet(data.tokenizer.test, measured.rebuilt),
     "nearest.png": nearestSheet(novelty.samples, novelty.train, novelty),
+    ...(beside && {
+      "beside.png": besideSheet(beside.rows, drawn.rows, { columns: SHEET_COLUMNS }),
+    }),
   };
   const curves = {
     tokenizer: trainingCurves("vqvae", tokenizer.metrics),
+    decoder: decoder ? trainingCurves("decoder", decoder.metrics) : [],
     transformer: trainingCurves("var", transformer.metrics),
   };
 
@@ -210,6 +235,10 @@ async function* describe(
       ...{ file: MODEL.vqvae, bytes: weights.vqvae.length, parameters: parameters.tokenizer },
       ...{ curves: curves.tokenizer, psnr: measured.psnr, use: measured.use },
     },
+    decoder: decoder && {
+      ...half("vqvae", decoder, data.tokenizer, { run: DECODER_RUN, from: VQVAE_RUN }),
+      curves: curves.decoder,
+    },
     transformer: {
       ...half("var", transformer, data.transformer),
       ...{ file: MODEL.var, bytes: weights.var.length, parameters: parameters.transformer },
@@ -217,6 +246,7 @@ async function* describe(
       ...{ test: lossFacts(measured.test), train: lossFacts(measured.train) },
     },
     stored: measured.stored,
+    beside: beside && { ...beside.facts, network: networkOf(decoder ?? tokenizer) },
     nearest: novelty.facts,
     mirrored: flip,
     rows,
@@ -245,17 +275,43 @@ function checkStored({ stored: { psnr, loss } }: Measured, name: string): void {
   );
 }
 
+/** The model before beside this one: the rows that it draws, and the judges' figures. */
+async function* standing(
+  now: Var,
+  rows: readonly string[],
+  { before, backend, data, judges = ["lab:emoji"], judged, seed, signal }: EmbedOptions,
+): AsyncGenerator<EmbedProgress, { rows: Picture[]; facts: Beside }> {
+  const older = await loadVarFrom(before!, { backend });
+  try {
+    const drawn = await drawRows(older, rows, { seed, columns: SHEET_COLUMNS, signal });
+    const models = { before: older, now };
+    const how = { data: data.transformer, judges, samples: judged, backend, seed, signal };
+    return { rows: drawn.rows, facts: yield* standBeside(models, how) };
+  } finally {
+    await older.release();
+  }
+}
+
+/** The network that the tokenizer was trained to please, which judges it less impartially than others. */
+const networkOf = ({ recipe }: TrainedRun<VqvaeConfig>): string | undefined =>
+  (recipe.network as { hash: string } | null | undefined)?.hash;
+
+/** Where the card's commands put the runs. */
+const [VQVAE_RUN, DECODER_RUN] = ["runs/vqvae", "runs/decoder"];
+
 /** What the card says of one half, as far as its run and its data tell. */
 function half(
   kind: "vqvae" | "var",
-  { recipe, metrics }: TrainedRun<VqvaeConfig | VarConfig>,
+  { recipe: own, metrics }: TrainedRun<VqvaeConfig | VarConfig>,
   { word, train, test }: NamedData,
+  { run = `runs/${kind}`, from }: { run?: string; from?: string } = {},
 ) {
-  const tokenizer = kind === "var" ? "runs/vqvae" : undefined;
+  const tokenizer = kind === "var" ? VQVAE_RUN : undefined;
+  const recipe = from === undefined ? own : { ...own, from: { file: from } };
   return {
     data: { word, train: train.count, test: test.count, classes: train.classes.length },
     recipe: recipeRows(recipe),
-    command: trainCommand(recipe, { kind, data: word, run: `runs/${kind}`, tokenizer }),
+    command: trainCommand(recipe, { kind, data: word, run, tokenizer }),
     untold: untold(recipe, kind),
     effort: effort(metrics),
     planned: Number(recipe.steps),

@@ -76,13 +76,18 @@ let options: EmbedOptions;
 const steps: EmbedProgress[] = [];
 const card = () => readFile(join(options.out, "README.md"), "utf8");
 
-async function trainTokenizer(folder: string): Promise<void> {
+async function trainTokenizer(folder: string, ancestor?: string): Promise<void> {
+  const older = ancestor === undefined ? undefined : await readRun(ancestor, "vqvae");
   const recipe = {
     ...{ ...VQVAE_RECIPE, model: tokenizer, data: "shapes" },
     ...{ batch: 4, steps: STEPS, lr: 3e-3, warmup: 2, reviveEvery: 5 },
+    ...(older && {
+      ...{ from: { file: join(ancestor!, "vqvae.safetensors"), hash: older.hash! } },
+      ...{ only: "decoder" as const, codebookAt: -1, reviveEvery: 0 },
+    }),
   };
   const { run } = await openRun(folder, recipe);
-  const task = await vqvaeTask(recipe, data, { backend });
+  const task = await vqvaeTask(recipe, data, { backend, ancestor: older });
   for await (const _ of trainLoop(task, run, { steps: STEPS, evaluateEvery: 10 }));
 }
 
@@ -201,6 +206,52 @@ describe("the card", () => {
     expect(text).toContain("npx underpaint sample disc --model shapes8 --count 8");
     expect(text).not.toMatch(/NaN|undefined|\[object|Infinity/);
     expect(text).not.toContain(home);
+  });
+});
+
+describe("a model whose decoder was trained further", () => {
+  const again = () => ({
+    ...{ ...options, out: join(home, "models", "again"), judged: 110 },
+    data: { tokenizer: data, transformer: { ...data, train: shapes("train", 120) } },
+  });
+
+  test("draws other pictures from the same tokens, and its card shows and judges both", async () => {
+    const decoderRun = join(home, "decoder");
+    await trainTokenizer(decoderRun, options.vqvaeRun);
+    const { out } = again();
+    for await (const _ of embedModel({ ...again(), decoderRun, before: options.out }));
+    const [old, young] = [
+      await loadVarFrom(options.out, { backend }),
+      await loadVarFrom(out, { backend }),
+    ];
+    const ends = [];
+    for (const model of [old, young])
+      for await (const step of sample(model, { label: "disc", count: 2 }))
+        if (step.scale === step.of - 1)
+          ends.push({ ids: step.ids, pixels: (await step.pictures())[0]!.data });
+    await Promise.all([old.release(), young.release()]);
+    expect(ends[1]!.ids).toEqual(ends[0]!.ids);
+    expect(ends[1]!.pixels).not.toEqual(ends[0]!.pixels);
+    const text = await readFile(join(out, "README.md"), "utf8");
+    expect(await readdir(out)).toContain("beside.png");
+    const row = /\| `lab:emoji` \([0-9a-f]{16}\) \|(.*)\|/.exec(text)![1]!;
+    const [before, now, fell] = row.split("|").map((cell) => Number.parseFloat(cell));
+    expect(before).toBeGreaterThan(0);
+    expect(Math.abs(before! - now! - fell!)).toBeLessThan(0.02); // rounding
+    expect(text).toMatch(
+      /train vqvae shapes --run runs\/decoder .*--from runs\/vqvae --only decoder/,
+    );
+    expect(text).toMatch(/\| its decoder alone \| 30 \| 4 \| 120 \|/);
+    expect(text).toMatch(/Judged: 110 samples .* all 120 of these/);
+    expect(text).not.toMatch(/NaN|undefined|\[object|Infinity/);
+    expect(text).not.toContain(home);
+  });
+
+  test("is refused where more than a decoder was trained", async () => {
+    const wrong = { ...again(), decoderRun: options.vqvaeRun };
+    await expect(async () => {
+      for await (const _ of embedModel(wrong));
+    }).rejects.toThrow(/trained more than a decoder.* --only decoder/);
   });
 });
 

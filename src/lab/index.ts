@@ -1,5 +1,6 @@
 /** The public names of the lab: metrics and curves, quality and novelty of a model, the embedded model and its card. */
 
+export { type Beside, type BesideOptions, standBeside, type Verdict } from "./beside.ts";
 export { type CardFacts, type LossFacts, modelCard, type NearestFacts } from "./card.ts";
 export { type CommandPlace, recipeRows, trainCommand } from "./command.ts";
 export { type CurveFigure, type CurveKind, trainingCurves } from "./curves.ts";

@@ -43,6 +43,13 @@ function stacked(rows: readonly (readonly Picture[])[], columns: number): Pictur
   return out;
 }
 
+/** The same rows of samples from two models, the older above the newer. */
+export const besideSheet = (
+  before: readonly Picture[],
+  now: readonly Picture[],
+  { columns, zoom = 2 }: { columns: number; zoom?: number },
+): Picture => sheet(stacked([before, now], columns), { columns, zoom });
+
 /** Pictures over their reconstructions, spread over the set; whole rows only. */
 export function reconstructionSheet(
   pictures: Pictures,
