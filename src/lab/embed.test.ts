@@ -247,6 +247,13 @@ describe("a model whose decoder was trained further", () => {
     expect(text).not.toContain(home);
   });
 
+  test("is refused before its training has ended", async () => {
+    const decoderRun = join(home, "half-trained");
+    await cp(join(home, "decoder"), decoderRun, { recursive: true });
+    await rm(join(decoderRun, "vqvae.safetensors"));
+    await expect(readRun(decoderRun, "vqvae")).rejects.toThrow(/half-trained .* is not finished/);
+  });
+
   test("is refused where more than a decoder was trained", async () => {
     const wrong = { ...again(), decoderRun: options.vqvaeRun };
     await expect(async () => {

@@ -53,6 +53,11 @@ export async function readRun<Kind extends keyof Kinds>(
   ) as Kinds[Kind];
   const file = join(folder, "metrics.jsonl");
   const metrics = parseMetrics(await text(folder, "metrics.jsonl"), { what: file });
+  if (recipe.only === "decoder" && !existsSync(join(folder, FINISHED[kind])))
+    throw new InputError(
+      `${folder} trains a decoder alone and is not finished, and its checkpoint holds nothing else; give it again when its training has ended`,
+      { folder },
+    );
   const { tensors, from, step } = await newestWeights(folder, kind);
   const hash = from.endsWith(CHECKPOINT) ? undefined : hashOf(await readFile(from));
   const weights =
