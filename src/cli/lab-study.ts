@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
 import { DATASET_SYNTAX } from "../data/open.ts";
 import { partOfDataset } from "../data/part.ts";
@@ -233,16 +233,16 @@ export async function writeResults(
   await mkdir(join(out, ".."), { recursive: true });
   const utf8 = new TextEncoder();
   const write = (ending: string, bytes: Uint8Array) => writeFileAtomic(`${out}${ending}`, bytes);
-  await write(".md", utf8.encode(report));
+  const shown = [...Object.keys(figures), ...Object.keys(pictures)];
+  const gallery = shown.map((name) => `\n![${name}](${basename(out)}-${name}.png)\n`);
+  await write(".md", utf8.encode(`${report.trimEnd()}\n${gallery.join("")}`));
   await write(".json", utf8.encode(`${JSON.stringify(json, null, 2)}\n`));
   for (const [name, svg] of Object.entries(figures)) {
     await write(`-${name}.svg`, utf8.encode(svg));
     await write(`-${name}.png`, await figurePng(svg));
   }
   for (const [name, png] of Object.entries(pictures)) await write(`-${name}.png`, png);
-  terminal.say(
-    `wrote ${out}.md, ${out}.json and ${Object.keys({ ...figures, ...pictures }).length} pictures`,
-  );
+  terminal.say(`wrote ${out}.md, ${out}.json and ${shown.length} pictures`);
 }
 
 /** How the tokenizers of a study were trained, where flags name the folders of their runs. */

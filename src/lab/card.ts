@@ -22,6 +22,8 @@ interface Training {
   readonly planned: number;
   /** Pictures per update. */
   readonly batch: number;
+  /** What the perceptual term looked through, where there was one. */
+  readonly network: { readonly name: string; readonly hash: string } | undefined;
   readonly curves: readonly CurveFigure[];
 }
 
@@ -72,8 +74,8 @@ export interface CardFacts {
     readonly sameLikeliest: number;
     readonly loss: { before: number; after: number };
   };
-  /** The model whose place this one takes, where there was one; `network`: the hash of what the tokenizer learnt to please. */
-  readonly beside?: (Beside & { readonly network: string | undefined }) | undefined;
+  /** The model whose place this one takes, where there was one. */
+  readonly beside?: Beside | undefined;
   readonly nearest: readonly NearestFacts[];
   /** Mirrored training pictures were looked at, too. */
   readonly mirrored: boolean;
@@ -161,8 +163,8 @@ The first samples of ${rows.slice(0, strips).join(", ")}, after every scale:
 ![The same picture after every scale](scales.png)`;
 
 const beside = (
-  { samples, reference, verdicts, network }: NonNullable<CardFacts["beside"]>,
-  { rows, columns }: CardFacts,
+  { samples, reference, verdicts }: Beside,
+  { rows, columns, tokenizer, decoder }: CardFacts,
 ) => `## Beside the model before
 
 ![The same samples from the model before and from this one](beside.png)
@@ -174,7 +176,7 @@ Judged: ${whole(samples)} samples of either, from the same seeds and with the cl
 ${table(
   ["judge", "KID·1000 before", "KID·1000 now", "fell by", "FID before", "FID now"],
   verdicts.map(({ judge, hash, kid, gain, fid }) => [
-    `\`${judge.split("/").at(-1)}\` (${hash})${hash === network ? ", which the decoder learnt to please" : ""}`,
+    `\`${judge.split("/").at(-1)}\` (${hash})${hash === (decoder ?? tokenizer).network?.hash ? ", which the decoder learnt to please" : ""}`,
     ...[kid.before, kid.now, gain].map(thousandths),
     ...(fid ? [fid.before.toFixed(2), fid.now.toFixed(2)] : ["", ""]),
   ]),
@@ -317,6 +319,9 @@ function recipe({ tokenizer, decoder, transformer, machine }: CardFacts): string
     ["transformer", transformer],
   ];
   const untold = trainings.filter(([, training]) => training.untold.length > 0);
+  const strangers = trainings.flatMap(([, { network }]) =>
+    network?.name.endsWith(".onnx") ? [network] : [],
+  );
   const settings = trainings.flatMap(([, training]) => training.recipe.map(([key]) => key));
   return `## Recipe
 
@@ -335,6 +340,7 @@ Machine: ${machine}.
 
 ${code(trainings.map(([, { command }]) => command))}
 ${untold.map(([what, training]) => `\nNo flag sets these of the ${what}: ${training.untold.join(", ")}.\n`).join("")}
+${strangers.map(({ name, hash }) => `\n\`${name}\` (${hash}), which the perceptual term looks through, is not part of this package.\n`).join("")}
 Every setting:
 
 ${table(

@@ -246,7 +246,7 @@ async function* describe(
       ...{ test: lossFacts(measured.test), train: lossFacts(measured.train) },
     },
     stored: measured.stored,
-    beside: beside && { ...beside.facts, network: networkOf(decoder ?? tokenizer) },
+    beside: beside?.facts,
     nearest: novelty.facts,
     mirrored: flip,
     rows,
@@ -292,10 +292,6 @@ async function* standing(
   }
 }
 
-/** The network that the tokenizer was trained to please, which judges it less impartially than others. */
-const networkOf = ({ recipe }: TrainedRun<VqvaeConfig>): string | undefined =>
-  (recipe.network as { hash: string } | null | undefined)?.hash;
-
 /** Where the card's commands put the runs. */
 const [VQVAE_RUN, DECODER_RUN] = ["runs/vqvae", "runs/decoder"];
 
@@ -313,6 +309,7 @@ function half(
     recipe: recipeRows(recipe),
     command: trainCommand(recipe, { kind, data: word, run, tokenizer }),
     untold: untold(recipe, kind),
+    network: (own.network ?? undefined) as { name: string; hash: string } | undefined,
     effort: effort(metrics),
     planned: Number(recipe.steps),
     batch: Number(recipe.batch),

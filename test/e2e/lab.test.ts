@@ -77,9 +77,11 @@ function expectWhole(rows: readonly Record<string, string>[]) {
 }
 
 async function expectFigures(name: string, figures: readonly string[], sheets: readonly string[]) {
+  const text = await report(name);
   for (const figure of figures)
     expect(await readFile(`${out(name)}-${figure}.svg`, "utf8")).toMatch(/^<svg[\s\S]*<\/svg>/);
   for (const picture of [...figures, ...sheets]) {
+    expect(text).toContain(`](${name}-${picture}.png)`);
     const { width, height } = await decodePng(await readFile(`${out(name)}-${picture}.png`));
     expect(Math.min(width, height)).toBeGreaterThan(16);
   }
