@@ -47,6 +47,14 @@ const test = (metric: string, label: string, colour: number): Series => ({
   test: true,
 });
 
+const reconstruction = (whose: string): Curve => ({
+  name: "psnr",
+  title: `${whose}: reconstruction`,
+  y: "PSNR (dB)",
+  key: "bottom-right",
+  series: [train("psnr", "train batches", 0), test("testPsnr", "test split", 1)],
+});
+
 /** Every figure there is; series that a run did not measure are left out. */
 const CURVES: Readonly<Record<CurveKind, readonly Curve[]>> = {
   vqvae: [
@@ -62,13 +70,7 @@ const CURVES: Readonly<Record<CurveKind, readonly Curve[]>> = {
         train("vq", "quantizer, train", 2),
       ],
     },
-    {
-      name: "psnr",
-      title: "Tokenizer: reconstruction",
-      y: "PSNR (dB)",
-      key: "bottom-right",
-      series: [train("psnr", "train batches", 0), test("testPsnr", "test split", 1)],
-    },
+    reconstruction("Tokenizer"),
     {
       name: "usage",
       title: "Tokenizer: share of the codebook in use",
@@ -98,13 +100,7 @@ const CURVES: Readonly<Record<CurveKind, readonly Curve[]>> = {
         train("judge", "discriminator, train", 2),
       ],
     },
-    {
-      name: "psnr",
-      title: "Decoder alone: reconstruction",
-      y: "PSNR (dB)",
-      key: "bottom-right",
-      series: [train("psnr", "train batches", 0), test("testPsnr", "test split", 1)],
-    },
+    reconstruction("Decoder alone"),
   ],
   var: [
     {
