@@ -5,7 +5,14 @@ import { expect, test } from "vitest";
 import { readGolden } from "../../test/read-safetensors.ts";
 import { pictureSize } from "../formats/picture-size.ts";
 import { normalise } from "./augment.ts";
-import { centreCrop, type Picture, resizeLanczos, resizeToCover, roomySize } from "./resize.ts";
+import {
+  centreCrop,
+  type Picture,
+  resizeLanczos,
+  resizeToCover,
+  resizeValues,
+  roomySize,
+} from "./resize.ts";
 
 const golden = readGolden(
   fileURLToPath(new URL("../../test/fixtures/data/golden_data.safetensors", import.meta.url)),
@@ -38,6 +45,27 @@ test("centre crop and [-1, 1] equal torchvision's CenterCrop, ToTensor and x + x
   normalise(cropped.data, { from: cropped, to: cropped, out, at: 0 });
   expect(out).toEqual(golden.get("center_crop_chw_pm1")!.data);
 });
+
+test.each([
+  [7, 5],
+  [50, 40],
+])(
+  "values resize as bytes do to %ix%i, but for the bytes' rounding, and differences keep their sign",
+  (width, height) => {
+    const source = picture("src_hwc");
+    const bytes = resizeLanczos(source, width, height).data;
+    const values = resizeValues(Float32Array.from(source.data), source, { width, height });
+    expect(values).toHaveLength(bytes.length);
+    const off = values.map((v, i) => Math.abs(Math.min(255, Math.max(0, v)) - bytes[i]!));
+    expect(Math.max(...off)).toBeLessThan(1.3); // half a level of each pass, the first one's spread by the lobes
+    const negated = resizeValues(
+      Float32Array.from(source.data, (v) => -v),
+      source,
+      { width, height },
+    );
+    expect(negated).toEqual(values.map((v) => -v));
+  },
+);
 
 test.each([
   [7, 5, 3, 11],

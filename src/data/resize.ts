@@ -109,6 +109,36 @@ export function resizeLanczos(picture: Picture, width: number, height: number): 
 }
 
 /**
+ * `resizeLanczos` of values that are no bytes, such as differences: the same weights, nothing rounded, nothing clipped.
+ * @param values H W C @returns height width C
+ */
+export function resizeValues(
+  values: Float32Array,
+  { width, height, channels }: PictureSize & { channels: number },
+  to: PictureSize,
+): Float32Array {
+  const inner = to.width * channels;
+  const wide = resampleValues(values, width, { to: to.width, outer: height, inner: channels });
+  return resampleValues(wide, height, { to: to.height, outer: 1, inner });
+}
+
+/** `resampleAxis` without rounding. */
+function resampleValues(
+  source: Float32Array,
+  from: number,
+  { to, outer, inner }: { to: number; outer: number; inner: number },
+): Float32Array {
+  const { first, taps, weights, stride } = axisWeights(from, to);
+  return Float32Array.from({ length: outer * to * inner }, (_, at) => {
+    const i = Math.floor(at / inner) % to;
+    const start = (Math.floor(at / (inner * to)) * from + first[i]!) * inner + (at % inner);
+    let sum = 0;
+    for (let k = 0; k < taps[i]!; k++) sum += source[start + k * inner]! * weights[i * stride + k]!;
+    return sum / 2 ** PRECISION;
+  });
+}
+
+/**
  * The smallest picture of the same proportions that covers `size`: one edge has its length, the other rounds down, as
  * torchvision's resize of the shorter edge does, to which this comes for a square.
  */

@@ -1,5 +1,6 @@
 /** Edits without training: a picture's own tokens are laid down where it stays, the others are drawn. Whole pictures of the model's size; larger ones: canvas.ts. */
 
+import { resizeValues } from "../../data/resize.ts";
 import { InputError } from "../../formats/errors.ts";
 import { type PictureSize, pictureSize, sameSize, sizeText } from "../../formats/picture-size.ts";
 import type { Var } from "../model.ts";
@@ -8,7 +9,7 @@ import { drawOrders, type ScaleStep } from "../sampler.ts";
 import type { Picture } from "../sheet.ts";
 import { type Blend, blendInto } from "./blend.ts";
 import { cellsKept, checkMask, type Mask, tokensKept } from "./mask.ts";
-import { encodePicture, keptTokens, resized, scalesSeen } from "./tokens.ts";
+import { encodePicture, keptTokens, scalesSeen } from "./tokens.ts";
 
 /** What all edits share: who is drawn, by what chance, how many. `label` undefined means no class. */
 export type EditOptions = Omit<SampleOptions, "labels" | "given">;
@@ -131,20 +132,20 @@ export function checkSmall({ size }: Pick<Var, "size">, { width, height }: Pictu
     );
 }
 
-/** Adds to `drawn` what its shrunk self lacks of `small`. */
+/**
+ * Adds to `drawn` what its shrunk self lacks of `small`. Rounded once, at the end: rounding in every round would spread
+ * one level of difference in `drawn`, as another runtime gives it, over many pixels.
+ */
 function shrinksTo(drawn: Picture, small: Picture, rounds: number): Picture {
-  let now = drawn;
+  let now = Float32Array.from(drawn.data); // H W 3
   for (let round = 0; round < rounds; round++) {
-    const shrunk = resized(now, small.width, small.height);
-    // Bytes cannot hold negative differences, so they travel around 128.
-    const lack = small.data.map((v, i) => clampByte(128 + v - shrunk.data[i]!));
-    const back = resized({ ...small, data: lack }, now.width, now.height);
-    now = { ...now, data: now.data.map((v, i) => clampByte(v + back.data[i]! - 128)) };
+    const shrunk = resizeValues(now, drawn, small);
+    const lack = shrunk.map((v, i) => small.data[i]! - v);
+    const back = resizeValues(lack, small, drawn);
+    now = now.map((v, i) => Math.min(255, Math.max(0, v + back[i]!)));
   }
-  return now;
+  return { ...drawn, data: Uint8Array.from(now, Math.round) };
 }
-
-const clampByte = (v: number): number => Math.min(255, Math.max(0, v));
 
 /** No label means no class: an edit of an unknown picture must not draw a random one. */
 const withClass = <T extends EditOptions>({ label = null, ...rest }: T) => ({ ...rest, label });
